@@ -1,0 +1,64 @@
+"""What can go wrong in ShivX, told apart by what the caller should do next.
+
+ShivxError
+├── ConfigurationError       start-up only: a setting is missing, malformed or refused
+├── NotFound                 the caller named something that does not exist
+│   ├── UnknownPair          this source does not trade the pair
+│   ├── UnknownToken         this source does not know the symbol
+│   └── UnknownSource        the source is not configured
+├── NotComputable            the request is well formed, this source cannot answer it
+└── OriginError              the exchange did not give what we asked for
+    ├── OriginUnavailable    down, too slow or limiting us; `retry_after` says when to ask again
+    └── OriginInvalid        it answered, but with nonsense; nothing of it may be cached
+"""
+
+from __future__ import annotations
+
+
+class ShivxError(Exception):
+    """Base of all errors that ShivX raises on purpose."""
+
+
+class ConfigurationError(ShivxError):
+    """A setting is missing, malformed or refused; the message names the variable."""
+
+
+class NotFound(ShivxError):
+    """Something that the caller named does not exist."""
+
+
+class UnknownPair(NotFound):
+    """The source does not trade this pair."""
+
+
+class UnknownToken(NotFound):
+    """The source does not know this token symbol."""
+
+
+class UnknownSource(NotFound):
+    """The source is not among those configured."""
+
+
+class NotComputable(ShivxError):
+    """A well-formed request that this source cannot answer, say a timeframe it cannot build."""
+
+
+class OriginError(ShivxError):
+    """The exchange did not give what was asked for.
+
+    Args:
+        message: what happened, without secrets; may be shown to clients.
+        retry_after: seconds after which asking again makes sense, >= 0.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OriginUnavailable(OriginError):
+    """The exchange is down, too slow, cut the line, or limits us."""
+
+
+class OriginInvalid(OriginError):
+    """The exchange answered with something that is not market data."""

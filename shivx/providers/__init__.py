@@ -1,0 +1,1 @@
+"""Origins of market data behind one protocol (`base.MarketDataProvider`)."""
