@@ -1,0 +1,1 @@
+"""The tests: flat, against real servers; fakes only for the clock and the origin."""

