@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,9 +47,9 @@ def test_server_comes_back_at_the_same_address(own_redis_server: RunningServer, 
 def test_paused_server_accepts_but_does_not_answer(own_redis_server: RunningServer) -> None:
     """A paused server is a hang, not a refusal; resumed it answers."""
     own_redis_server.pause()
-    with redis.Redis.from_url(own_redis_server.url, socket_timeout=0.05, retry=None) as client:
-        with pytest.raises(redis.TimeoutError):
-            client.ping()
+    client = redis.Redis.from_url(own_redis_server.url, socket_timeout=0.05, retry=None)
+    with client, pytest.raises(redis.TimeoutError):
+        client.ping()
     own_redis_server.resume()
     assert own_redis_server.ask("PING") == b"+PONG"
 
@@ -68,17 +68,23 @@ def test_closed_server_leaves_no_directory() -> None:
     assert not server.directory.exists()
 
 
-def test_server_dies_with_a_killed_pytest(tmp_path: Path) -> None:
+def test_server_dies_with_a_killed_pytest() -> None:
     """SIGKILL for the process that started a server ends the server as well."""
-    program = "from tests.servers import *; print(RunningServer('valkey').pid, flush=True); input()"
+    program = """if True:
+        from tests.servers import RunningServer
+        server = RunningServer("valkey")
+        print(server.pid, server.directory, flush=True)
+        input()
+    """
     root = Path(__file__).parent.parent
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as parent:
-        pid = int(parent.stdout.readline())
-        os.kill(pid, 0)
+        pid, directory = parent.stdout.readline().decode().split()
+        assert _lives(pid)
         parent.send_signal(signal.SIGKILL)
     until(lambda: not _lives(pid), "the server is gone")
+    shutil.rmtree(directory)
 
 
 def test_server_cannot_be_started_by_a_passing_thread(tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_server_cannot_be_started_by_a_passing_thread(tmp_path: Path) -> None:
     assert "main thread" in str(failures[0])
 
 
-def _lives(pid: int) -> bool:
+def _lives(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
