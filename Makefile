@@ -1,0 +1,68 @@
+# Everything runs in .venv, which the targets make and keep up to date by themselves. `make help` lists them.
+# Paths stay relative, so the checkout may lie anywhere, be it under a name with spaces.
+
+.ONESHELL:
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+.DEFAULT_GOAL := help
+.PHONY: help run test check clean service-packages all-packages
+
+# Closing the terminal sends gunicorn SIGHUP, which it takes for "reload". So it gets SIGTERM when make is gone.
+END_WITH_MAKE := $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
+
+help: ## list the targets
+	@awk -F ' *## *' '/^[a-z]+:.*## / { sub(":.*", "", $$1); printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: service-packages ## serve on http://127.0.0.1:8000 (SHIVX_BIND moves it); Ctrl-C ends it
+	@exec $(END_WITH_MAKE) .venv/bin/gunicorn -c gunicorn.conf.py wsgi:app
+
+test: all-packages ## run all tests; ARGS goes to pytest: make test ARGS="-k breaker -x"
+	@exec .venv/bin/pytest $(ARGS)
+
+check: all-packages ## lint, formatting, types
+	@.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean: ## remove what tools left: build/ and caches; keeps .venv and instance/
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+service-packages:
+	@$(call install,requirements.txt)
+
+all-packages:
+	@$(call install,requirements-dev.txt requirements.txt)
+
+# Shell code: make .venv and install the first of the files $(1), unless .venv holds a copy of their text,
+# which is left there once all is installed. One make at a time: the others wait for the lock on the folder.
+define install
+exec 9<.
+if command -v flock >/dev/null; then flock 9; fi
+recent='import sys; sys.exit(sys.version_info < (3, 11))'
+if ! .venv/bin/python -c "$$recent; import pip" 2>/dev/null; then
+	for python in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+		if "$$python" -c "$$recent" 2>/dev/null; then break; fi
+		python=
+	done
+	if [ -z "$$python" ]; then
+		echo "ShivX needs Python 3.11 or newer; found: $$(python3 --version 2>&1)." >&2
+		echo "Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2
+		exit 1
+	fi
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
+		echo "$$python lacks its venv module; on Debian and Ubuntu: apt install python3-venv" >&2
+		exit 1
+	fi
+	echo "Making .venv with $$("$$python" --version) ..."
+	"$$python" -m venv --clear .venv
+fi
+installed=.venv/installed-$(firstword $(1))
+if ! cat $(1) | cmp -s - "$$installed"; then
+	echo "Installing $(firstword $(1)) into .venv: $$(cat $(1) | grep -c ==) packages, a minute or two, only now ..."
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r $(firstword $(1))
+	cat $(1) > "$$installed.new"
+	mv "$$installed.new" "$$installed"
+	echo "Installed."
+fi
+endef
