@@ -2,6 +2,8 @@
 
 ShivxError
 ├── ConfigurationError       start-up only: a setting is missing, malformed or refused
+├── InvalidParameter         text from a client cannot be read: which parameter, which rule
+├── InvalidRequest           all that is wrong with the parameters of one request
 ├── NotFound                 the caller named something that does not exist
 │   ├── UnknownPair          this source does not trade the pair
 │   ├── UnknownToken         this source does not know the symbol
@@ -14,6 +16,8 @@ ShivxError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ShivxError(Exception):
     """Base of all errors that ShivX raises on purpose."""
@@ -21,6 +25,30 @@ class ShivxError(Exception):
 
 class ConfigurationError(ShivxError):
     """A setting is missing, malformed or refused; the message names the variable."""
+
+
+class InvalidParameter(ShivxError):
+    """Text that a client sent cannot be read.
+
+    Args:
+        parameter: its name, as the client knows it.
+        code: which rule it breaks, one of those that docs/errors.md lists.
+        message: what is allowed, for humans.
+    """
+
+    def __init__(self, parameter: str, code: str, message: str) -> None:
+        super().__init__(f"{parameter}: {message}")
+        self.parameter = parameter
+        self.code = code
+        self.message = message
+
+
+class InvalidRequest(ShivxError):
+    """Parameters of a request are wrong; `errors` holds every one of them, at least one."""
+
+    def __init__(self, errors: Iterable[InvalidParameter]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(str(error) for error in self.errors))
 
 
 class NotFound(ShivxError):

@@ -1,0 +1,1 @@
+"""The HTTP face of ShivX: views, their parameters and their errors."""

@@ -1,0 +1,1 @@
+"""ShivX: market data and signals, served on `cache_ext`."""
