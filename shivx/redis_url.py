@@ -1,0 +1,63 @@
+"""The addresses of Redis that SHIVX_REDIS_URL may hold."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+SERVED = ("redis", "rediss", "unix")
+PLANNED = ("redis+sentinel", "redis+cluster")
+MAX_PORT = 65_535
+
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:,/@\s]+)(?::([0-9]{1,5}))?")
+_DATABASE = re.compile(r"/?|/[0-9]{1,5}")
+_SERVICE = re.compile(r"/[^/\s]+(?:/[0-9]{1,5})?")
+
+
+def check_redis_url(url: str) -> str:
+    """Return *url* if it is well formed, whether or not it is served yet (see `is_planned`).
+
+    Raises:
+        ValueError: it is not; the message says what is allowed, and nothing of what it holds.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if parts.scheme not in SERVED + PLANNED or not url.startswith(f"{parts.scheme}://"):
+        raise ValueError(f"a URL that begins with {', '.join(f'{each}://' for each in SERVED + PLANNED)}")
+    if parts.fragment or any(character.isspace() for character in url):
+        raise ValueError("a URL without # or spaces; in a password, percent-encode them")
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise ValueError("unix:// is followed by the path of a socket")
+    else:
+        _check_hosts(parts)
+        _check_path(parts)
+    return url
+
+
+def is_planned(url: str) -> bool:
+    """Tell whether *url* is for Sentinel or Cluster, to which this version cannot talk yet."""
+    return url.startswith(tuple(f"{scheme}://" for scheme in PLANNED))
+
+
+def _check_hosts(parts: SplitResult) -> None:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if len(hosts) > 1 and parts.scheme not in PLANNED:
+        raise ValueError(f"{parts.scheme}:// names one host")
+    for host in hosts:
+        match = _HOST.fullmatch(host)
+        if match is None or not 0 < int(match[1] or MAX_PORT) <= MAX_PORT:
+            raise ValueError(f"a host is NAME:PORT, with a port of 1 to {MAX_PORT}")
+
+
+def _check_path(parts: SplitResult) -> None:
+    if parts.scheme == "redis+sentinel":
+        if not _SERVICE.fullmatch(parts.path):
+            raise ValueError("redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, the service's name included")
+    elif parts.scheme == "redis+cluster":
+        if parts.path.strip("/"):
+            raise ValueError("redis+cluster://HOST:PORT,HOST:PORT, without a database: a cluster has one")
+    elif not _DATABASE.fullmatch(parts.path):
+        raise ValueError("after the host comes /DATABASE, a number, or nothing")
