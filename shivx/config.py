@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from shivx.environment import PREFIX, gather
 from shivx.errors import ConfigurationError
-from shivx.redis_url import PLANNED, is_served
+from shivx.redis_url import is_planned
 from shivx.secret_keys import kept_keys
 from shivx.setting_types import (
     Bind,
@@ -179,19 +180,19 @@ def _conflicts(texts: Mapping[str, str]) -> Iterator[str]:
         if name in texts and "SHIVX_REDIS_URL" not in texts:
             yield f"{name}: needs SHIVX_REDIS_URL"
     for name in ("SHIVX_REDIS_URL", "SHIVX_REDIS_STATE_URL"):
-        if texts.get(name, "").startswith(tuple(f"{scheme}://" for scheme in PLANNED)):
+        if is_planned(texts.get(name, "")):
             yield f"{name}: Sentinel and Cluster are not served yet"
 
 
 def _explain(error: ValidationError, texts: Mapping[str, str]) -> Iterator[str]:
     for each in error.errors():
         name = PREFIX + str(each["loc"][0]).upper()
-        yield f"{name}: must be {_allowed(each)}" + (
-            "" if name in SECRETS else f", not {_shown(texts[name])}"
-        )
+        if name in texts:  # else a default could not be derived from another setting, which is told itself
+            shown = "" if name in SECRETS else f", not {_shown(texts[name])}"
+            yield f"{name}: must be {_allowed(each)}{shown}"
 
 
-def _allowed(details: Any) -> str:
+def _allowed(details: ErrorDetails) -> str:
     if details["type"] == "value_error":
         return str(details["ctx"]["error"])
     return details["msg"].removeprefix("Input should be ")
