@@ -7,14 +7,19 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test check clean service-packages all-packages
 
-# Closing the terminal sends gunicorn SIGHUP, which it takes for "reload". So it gets SIGTERM when make is gone.
-END_WITH_MAKE := $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
+# Gives the service SIGTERM should the shell that waits for it be killed.
+END_WITH_SHELL := $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
 
 help: ## list the targets
 	@awk -F ' *## *' '/^[a-z]+:.*## / { sub(":.*", "", $$1); printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: service-packages ## serve on http://127.0.0.1:8000 (SHIVX_BIND moves it); Ctrl-C ends it
-	@exec $(END_WITH_MAKE) .venv/bin/gunicorn -c gunicorn.conf.py wsgi:app
+	@$(END_WITH_SHELL) .venv/bin/gunicorn -c gunicorn.conf.py wsgi:app &
+	# A closed terminal sends everybody SIGHUP, but gunicorn takes that for "reload"; make passes on only SIGTERM.
+	trap 'kill $$!' HUP TERM
+	trap : INT # Ctrl-C reaches gunicorn by itself
+	while kill -0 $$! 2>/dev/null; do wait $$! && status=0 || status=$$?; done
+	exit $$status
 
 test: all-packages ## run all tests; ARGS goes to pytest: make test ARGS="-k breaker -x"
 	@exec .venv/bin/pytest $(ARGS)
