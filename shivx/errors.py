@@ -32,7 +32,7 @@ class InvalidParameter(ShivxError):
 
     Args:
         parameter: its name, as the client knows it.
-        code: which rule it breaks, one of those that docs/errors.md lists.
+        code: which rule it breaks; `blueprints.parameters` lists them all.
         message: what is allowed, for humans.
     """
 
