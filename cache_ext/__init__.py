@@ -1,0 +1,40 @@
+"""A two-level cache for Flask and for any Python: fenced, coalesced, invalidated by events."""
+
+from cache_ext.engine import TieredCache
+from cache_ext.entry import MISS
+from cache_ext.errors import (
+    CacheError,
+    CircuitOpen,
+    ConfigurationError,
+    NestedLoadError,
+    PayloadError,
+    StoreError,
+    StoreUnavailable,
+    UnsupportedValue,
+)
+from cache_ext.fetching import Fetched, Outcome
+from cache_ext.invalidation import Receipt
+from cache_ext.opening import open_cache
+from cache_ext.origin import Loaded, NotLoaded
+from cache_ext.settings import CachePolicy, CacheSettings
+
+__all__ = [
+    "MISS",
+    "CacheError",
+    "CachePolicy",
+    "CacheSettings",
+    "CircuitOpen",
+    "ConfigurationError",
+    "Fetched",
+    "Loaded",
+    "NestedLoadError",
+    "NotLoaded",
+    "Outcome",
+    "PayloadError",
+    "Receipt",
+    "StoreError",
+    "StoreUnavailable",
+    "TieredCache",
+    "UnsupportedValue",
+    "open_cache",
+]

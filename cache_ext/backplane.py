@@ -1,0 +1,162 @@
+"""The subscriber: hears what other processes change, and knows how long silence may be trusted.
+
+The connection proves itself by its own heartbeat. Replies come in order, so when the answer to a PING is
+here, every message published before Redis saw that PING is here too. Hence L1 may be trusted until
+`BOUND` seconds after the *sending* of the last answered PING: no message older than that can be missing.
+After a reconnect, or a hole in a bucket's numbering, the generation changes, and whatever L1 holds from an
+older one must be revalidated before it counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from cache_ext import messages, metrics
+from cache_ext.errors import PayloadError, StoreUnavailable
+from cache_ext.subscription import Pong, Published, Subscription
+
+log = logging.getLogger(__name__)
+
+BOUND = 1.0
+"""Seconds that an L1 hit may lag behind an applied invalidation at most; judged at every read."""
+HEARTBEAT = 0.25
+"""Seconds between PINGs; several fit into the bound, so that one late answer costs nothing."""
+RETRY = 0.25
+"""Seconds between attempts to subscribe again."""
+
+
+class Trust:
+    """Whether what L1 holds may be served without asking: judged at every read, hence plain attributes.
+
+    A slot counts if its generation is this one and the clock has not passed `live_until`.
+    """
+
+    __slots__ = ("generation", "live_until")
+
+    def __init__(self, live_until: float = -math.inf) -> None:
+        self.generation = 0
+        self.live_until = live_until
+
+
+class Backplane:
+    """A thread that listens, hands on what it hears, and keeps a `Trust` current.
+
+    Args:
+        subscribe: opens a `Subscription` to *channels*.
+        channels: one per bucket.
+        heard: called with each message, in this thread.
+        gap: called after messages may have been lost.
+        monotonic: the clock, seconds.
+    """
+
+    def __init__(
+        self,
+        subscribe: Callable[[Sequence[str]], Subscription],
+        channels: Sequence[str],
+        *,
+        heard: Callable[[messages.Message], None],
+        gap: Callable[[], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.trust = Trust()
+        self._subscribe = subscribe
+        self._channels = channels
+        self._heard = heard
+        self._gap = gap
+        self._monotonic = monotonic
+        self._stopped = threading.Event()
+        self._sequences: dict[bytes, int] = {}
+        self._pings: deque[float] = deque()
+        self._last_answered = -math.inf
+        self._thread = threading.Thread(target=self._run, name="cache-ext-backplane", daemon=True)
+
+    def start(self) -> None:
+        """Start listening."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening; returns when the thread has ended, within about a heartbeat."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+            except StoreUnavailable as error:
+                if self.trust.live_until > -math.inf:
+                    log.warning("backplane lost: %s", error)
+                self._interrupted()
+                self._stopped.wait(RETRY)
+            except Exception:
+                log.exception("backplane failed")
+                self._interrupted()
+                self._stopped.wait(RETRY)
+
+    def _listen(self) -> None:
+        subscription = self._subscribe(self._channels)
+        try:
+            self._sequences.clear()
+            self._pings.clear()
+            patience = BOUND
+            while not self._stopped.is_set():
+                received = subscription.receive(patience)
+                now = self._monotonic()
+                if isinstance(received, Published):
+                    self._publish(received)
+                elif isinstance(received, Pong) and self._pings:
+                    self._answered(self._pings.popleft(), now)
+                patience = self._beat(subscription, now)
+        finally:
+            subscription.close()
+
+    def _beat(self, subscription: Subscription, now: float) -> float:
+        """Send a PING if one is due; return how long to listen until the next, seconds."""
+        if not subscription.confirmed:
+            return BOUND
+        if self._pings and now - self._pings[0] > BOUND:
+            raise StoreUnavailable("no heartbeat")
+        last = self._pings[-1] if self._pings else self._last_answered
+        due = last + HEARTBEAT
+        if now >= due:
+            subscription.ping()
+            self._pings.append(now)
+            return HEARTBEAT
+        return due - now
+
+    def _answered(self, sent: float, now: float) -> None:
+        metrics.backplane_lag.observe(now - sent)
+        if self.trust.live_until == -math.inf:
+            self.trust.generation += 1
+            self._gap()
+            log.info("backplane connected")
+        self._last_answered = sent
+        self.trust.live_until = sent + BOUND
+
+    def _publish(self, received: Published) -> None:
+        try:
+            message = messages.decode(received.data)
+        except PayloadError as error:
+            log.warning("backplane heard nonsense: %s", error)
+            return
+        if message.kind in messages.NUMBERED:
+            expected = self._sequences.get(received.channel, message.sequence - 1) + 1
+            self._sequences[received.channel] = message.sequence
+            if message.sequence != expected and message.kind != "e":
+                self._hole()
+        self._heard(message)
+
+    def _hole(self) -> None:
+        metrics.backplane_gaps.inc()
+        self.trust.generation += 1
+        self._gap()
+
+    def _interrupted(self) -> None:
+        if self.trust.live_until > -math.inf:
+            metrics.backplane_gaps.inc()
+        self.trust.live_until = -math.inf
+        self._gap()

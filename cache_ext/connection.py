@@ -1,0 +1,244 @@
+"""The one way to Redis: pool, breaker and budget together; nothing else catches redis-py's errors."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import resources
+from queue import LifoQueue
+from typing import Any
+
+import redis
+from redis.connection import BlockingConnectionPool, parse_url
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from cache_ext import metrics
+from cache_ext.breaker import CircuitBreaker
+from cache_ext.budget import budget, current_budget
+from cache_ext.errors import ConfigurationError, StoreUnavailable
+from cache_ext.settings import CacheSettings
+
+Command = Sequence[str | bytes | int]
+Ask = Callable[[Sequence[Command]], list[Any]]
+"""Sends commands on one connection and returns their replies."""
+SCHEMES = ("redis://", "rediss://", "unix://")
+LONG_ENOUGH = 0.0005
+"""Seconds. With less left of a budget it is not worth asking: a round trip would only be cut off."""
+
+
+class _PatientQueue(LifoQueue[Any]):
+    """The pool's free connections; a request waits for one no longer than its budget lasts."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        spending = current_budget()
+        if spending is not None:
+            timeout = max(0.0, spending.left) if timeout is None else min(timeout, max(0.0, spending.left))
+        return super().get(block, timeout)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what redis-py and sockets raise into StoreUnavailable, counted."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        metrics.connection_errors.labels(_kind(error)).inc()
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+class RedisGateway:
+    """One pooled way to one Redis, shared by everything in the process.
+
+    Args:
+        settings: where Redis is and how long to wait for it.
+        breaker: judged by every command that goes through here.
+        monotonic: the clock, seconds.
+        before_connect: called before each new connection outside of requests; may start a server.
+        options: redis-py's connection options, instead of those in the settings' URL.
+    """
+
+    def __init__(
+        self,
+        settings: CacheSettings,
+        breaker: CircuitBreaker,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        before_connect: Callable[[], None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not settings.redis_url.startswith(SCHEMES):
+            raise ConfigurationError(f"redis_url starts with {', '.join(SCHEMES)}")
+        self.breaker = breaker
+        self.on_new_server: Callable[[str, Ask], None] = lambda run_id, ask: None
+        self._settings = settings
+        self._monotonic = monotonic
+        self._before_connect = before_connect
+        self._run_id = ""
+        self._scripts: dict[str, str] = {}
+        self.pool = self._make_pool(dict(options or parse_url(settings.redis_url)))
+        self.client = redis.Redis(connection_pool=self.pool)
+        """For other libraries (limits, sessions): the same connections, the same limits of time."""
+
+    def _make_pool(self, options: dict[str, Any]) -> BlockingConnectionPool:
+        for name in ("username", "password"):
+            if (given := getattr(self._settings, f"redis_{name}")) is not None:
+                options[name] = given
+        base = options.pop("connection_class", redis.Connection)
+        return BlockingConnectionPool(
+            connection_class=_guarded(base, self._connect),
+            max_connections=self._settings.pool_size,
+            timeout=self._settings.pool_timeout,
+            queue_class=_PatientQueue,
+            protocol=3,
+            driver_info=None,
+            socket_timeout=self._settings.op_timeout,
+            redis_connect_func=self._greet,
+            **options,
+        )
+
+    def script(self, name: str) -> str:
+        """Register ``lua/<name>.lua`` and return its SHA1, for EVALSHA."""
+        text = resources.files("cache_ext").joinpath("lua", f"{name}.lua").read_text()
+        return self.register_script(text)
+
+    def register_script(self, text: str) -> str:
+        """Remember *text*, so that `run` can send it where the server has forgotten it; return its SHA1."""
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._scripts[sha] = text
+        return sha
+
+    def script_text(self, sha: str) -> str:
+        """Return the text of a registered script."""
+        return self._scripts[sha]
+
+    def run(self, commands: Sequence[Command], operation: str = "other") -> list[Any]:
+        """Send *commands* in one round trip, within the budget, and return their replies.
+
+        Raises:
+            CircuitOpen: Redis is known to be away.
+            StoreUnavailable: no usable answer in time, or an error reply.
+        """
+        self.breaker.check()
+        return self._run(commands, operation)
+
+    def probe(self) -> bool:
+        """Ask Redis, outside of any request, whether it answers; with an open circuit too."""
+        try:
+            self._run([("PING",)], "other", self._settings.timeout)
+        except StoreUnavailable:
+            return False
+        return True
+
+    def _run(self, commands: Sequence[Command], operation: str, patience: float | None = None) -> list[Any]:
+        started = self._monotonic()
+        with budget(patience or self._settings.op_timeout) as spending:
+            if spending.left < LONG_ENOUGH:
+                raise StoreUnavailable("the request has spent its time for Redis")
+            try:
+                with translated():
+                    replies = self._converse(commands, started + spending.left)
+            except StoreUnavailable as error:
+                self.breaker.failure(str(error))
+                raise
+            finally:
+                elapsed = self._monotonic() - started
+                spending.spend(elapsed)
+        metrics.operation_duration.labels(operation).observe(elapsed)
+        self.breaker.success()
+        return replies
+
+    def _converse(self, commands: Sequence[Command], deadline: float) -> list[Any]:
+        connection = self.pool.get_connection()
+        try:
+            replies = self._ask(connection, commands, deadline)
+            forgotten = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if forgotten:
+                again = [("EVAL", self._scripts[str(commands[at][1])], *commands[at][2:]) for at in forgotten]
+                for at, reply in zip(forgotten, self._ask(connection, again, deadline), strict=True):
+                    replies[at] = reply
+        except BaseException:
+            connection.disconnect()  # replies may still be on their way: nobody else may read them
+            raise
+        finally:
+            self.pool.release(connection)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    def _ask(self, connection: Any, commands: Sequence[Command], deadline: float) -> list[Any]:
+        connection.send_packed_command(connection.pack_commands(commands))
+        replies: list[Any] = []
+        for _ in commands:
+            try:
+                replies.append(
+                    connection.read_response(timeout=max(LONG_ENOUGH, deadline - self._monotonic()))
+                )
+            except ResponseError as error:
+                replies.append(error)
+        return replies
+
+    def _connect(self, connection: Any) -> None:
+        """Set how long *connection* may take to connect; outside of requests, see to the server first."""
+        spending = current_budget()
+        if spending is not None and spending.left <= self._settings.op_timeout:
+            connection.socket_connect_timeout = max(LONG_ENOUGH, spending.left)
+            return
+        connection.socket_connect_timeout = self._settings.timeout
+        if self._before_connect is not None:
+            self._before_connect()
+
+    def _greet(self, connection: Any) -> None:
+        """Shake hands, and if this is another run of the server than before, say so before it is used."""
+        connection.on_connect()
+        metrics.connections.inc()
+
+        def ask(commands: Sequence[Command]) -> list[Any]:
+            replies = self._ask(connection, commands, self._monotonic() + self._settings.op_timeout)
+            for reply in replies:
+                if isinstance(reply, ResponseError):
+                    raise reply
+            return replies
+
+        (info,) = ask([("INFO", "server")])
+        run_id = _field(info, b"run_id")
+        if run_id != self._run_id:
+            self.on_new_server(run_id, ask)
+            self._run_id = run_id
+
+    def close(self) -> None:
+        """Close all connections."""
+        with suppress(StoreUnavailable), translated():
+            self.pool.disconnect()
+
+
+def _guarded(base: type[Any], before: Callable[[Any], None]) -> type[Any]:
+    """Return *base*, a connection class, with *before* called on it ahead of each new socket."""
+
+    class GuardedConnection(base):  # type: ignore[misc]
+        def connect(self) -> None:
+            if not self.is_connected:
+                before(self)
+            super().connect()
+
+    return GuardedConnection
+
+
+def _field(info: Any, name: bytes) -> str:
+    """Return one field of an INFO reply, which is bytes, or text in RESP3's verbatim form."""
+    text = info.encode() if isinstance(info, str) else bytes(info)
+    for line in text.splitlines():
+        key, _, value = line.partition(b":")
+        if key.endswith(name):
+            return value.strip().decode("ascii", "replace")
+    return ""
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return "timeout"
+    if isinstance(error, ResponseError):
+        return "response"
+    return "pool" if "No connection available" in str(error) else "connection"

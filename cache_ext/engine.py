@@ -1,0 +1,244 @@
+"""The cache as its users see it: two levels, one load per lifetime, nothing served after its invalidation."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from cache_ext import metrics
+from cache_ext.codec import EntryCodec
+from cache_ext.connection import RedisGateway
+from cache_ext.entry import MISS, Missing
+from cache_ext.fetching import Fetched, Fetcher, Outcome
+from cache_ext.invalidation import Receipt, clear, delete_keys, invalidate_tags
+from cache_ext.keys import check_name, check_tags
+from cache_ext.origin import Job, NotLoaded
+from cache_ext.runtime import Runtime
+from cache_ext.seal import KeyRing
+from cache_ext.settings import CachePolicy, CacheSettings, policy_for
+from cache_ext.values import ValueCodec
+
+T = TypeVar("T")
+Ttl = float | timedelta | None
+ManyLoader = Callable[[Sequence[str]], Mapping[str, Any]]
+
+_disabled: ContextVar[bool] = ContextVar("cache_ext_disabled", default=False)
+
+
+class TieredCache:
+    """A two-level cache. Make one with `open_cache`; one per namespace and process is enough.
+
+    All methods may be called from any thread or greenlet. After a fork the child starts afresh.
+    """
+
+    def __init__(self, settings: CacheSettings, gateway: RedisGateway | None) -> None:
+        self.settings = settings
+        self.gateway = gateway
+        self._values = ValueCodec()
+        self._codec = EntryCodec(self._values, KeyRing(settings.secret_keys), settings.max_entry_bytes)
+        self._begin()
+        myself = weakref.ref(self)
+
+        def after_fork() -> None:
+            if cache := myself():
+                cache._begin()
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _begin(self) -> None:
+        self.runtime = Runtime(self.settings, self.gateway, self._codec)
+        self._fetcher = Fetcher(self.runtime, time.monotonic)
+
+    def register_type(
+        self,
+        kind: type[T],
+        *,
+        name: str,
+        encode: Callable[[T], bytes] | None = None,
+        decode: Callable[[bytes], T] | None = None,
+        shared: bool = False,
+    ) -> None:
+        """Make values of *kind* cacheable; see `ValueCodec.register`."""
+        self._values.register(kind, name=name, encode=encode, decode=decode, shared=shared)
+
+    def start(self) -> None:
+        """Connect and start this process' threads now, rather than at the first read."""
+        self.runtime.start()
+
+    def get(self, key: str) -> Any | Missing:
+        """Return the value of *key*, or MISS if there is no fresh one."""
+        if _disabled.get():
+            return MISS
+        self.runtime.start()
+        reader = self.runtime.reader
+        slot = reader.near(check_name(key))
+        layer = "l1"
+        if slot is None or time.monotonic() >= slot.fresh_until:
+            found = reader.read({key: ()})[key]
+            slot, layer = found.fresh_at(time.monotonic()), found.layer
+        if slot is None:
+            metrics.requests.labels("direct", "none", "miss").inc()
+            return MISS
+        metrics.requests.labels("direct", layer, "hit").inc()
+        return reader.value(slot)
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        *,
+        ttl: Ttl = None,
+        policy: CachePolicy | None = None,
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Keep *value* under *key*; a load of *key* that is under way will not overwrite it.
+
+        Args:
+            ttl: seconds or timedelta; the default ttl if neither it nor *policy* is given.
+            tags: names under which it can be invalidated.
+        Raises:
+            UnsupportedValue: *value* cannot be kept exactly.
+        """
+        self.runtime.start()
+        job = self._job([key], lambda keys: {key: value}, ttl, policy, lambda _: tags)
+        self.runtime.loading.put(key, job)
+
+    def fetch(
+        self,
+        key: str,
+        loader: Callable[[], Any],
+        *,
+        ttl: Ttl = None,
+        policy: CachePolicy | None = None,
+        tags: Iterable[str] = (),
+    ) -> Fetched:
+        """Return the value of *key* and where it comes from; *loader* is called if there is none.
+
+        Args:
+            loader: returns the value, or `Loaded` to say how long it is good for.
+            ttl: seconds or timedelta; the default ttl if neither it nor *policy* is given.
+            tags: names under which it can be invalidated; what nested reads carry is inherited.
+        Raises:
+            Whatever *loader* raises, unless a stale value may be served instead.
+        """
+        job = self._job([key], lambda keys: {key: loader()}, ttl, policy, lambda _: tags, loader)
+        if _disabled.get():
+            result = self._direct([key], job)[key]
+        else:
+            result = self._fetcher.near(key, job) or self._fetcher.many([key], job)[key]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def fetch_many(
+        self,
+        keys: Iterable[str],
+        loader: ManyLoader,
+        *,
+        ttl: Ttl = None,
+        policy: CachePolicy | None = None,
+        tags_for: Callable[[str], Iterable[str]] | None = None,
+    ) -> dict[str, Fetched | Exception]:
+        """Return each of *keys* as `fetch` would, or why there is none, in one round trip to Redis.
+
+        Args:
+            loader: given the keys that are missing, returns a value for each; one that it cannot load is
+                left out, or an exception in its place.
+            tags_for: returns the tags of a key.
+        """
+        names = list(dict.fromkeys(keys))
+        job = self._job(names, loader, ttl, policy, tags_for or (lambda _: ()), loader)
+        return self._direct(names, job) if _disabled.get() else self._fetcher.many(names, job)
+
+    def get_or_load(
+        self,
+        key: str,
+        loader: Callable[[], T],
+        *,
+        ttl: Ttl = None,
+        policy: CachePolicy | None = None,
+        tags: Iterable[str] = (),
+    ) -> T:
+        """Return the value of *key*, calling *loader* if there is none; see `fetch`."""
+        value: T = self.fetch(key, loader, ttl=ttl, policy=policy, tags=tags).value
+        return value
+
+    def get_or_load_many(
+        self,
+        keys: Iterable[str],
+        loader: ManyLoader,
+        *,
+        ttl: Ttl = None,
+        policy: CachePolicy | None = None,
+        tags_for: Callable[[str], Iterable[str]] | None = None,
+    ) -> dict[str, Any]:
+        """Return the values of *keys*, those left out that *loader* left out; see `fetch_many`.
+
+        Raises:
+            The first exception that *loader* raised, or gave in place of a value.
+        """
+        values = {}
+        for key, result in self.fetch_many(keys, loader, ttl=ttl, policy=policy, tags_for=tags_for).items():
+            if isinstance(result, NotLoaded):
+                continue
+            if isinstance(result, Exception):
+                raise result
+            values[key] = result.value
+        return values
+
+    def delete(self, *keys: str) -> Receipt:
+        """Remove *keys*; loads of them that are under way are not stored."""
+        self.runtime.start()
+        return delete_keys(self.runtime, [check_name(key) for key in keys])
+
+    def invalidate_tags(self, *tags: str) -> Receipt:
+        """Make whatever carries one of *tags*, or is being loaded under one, count no more. Costs O(tags)."""
+        self.runtime.start()
+        return invalidate_tags(self.runtime, check_tags(tags))
+
+    def clear(self) -> Receipt:
+        """Make everything in the namespace count no more, at the same cost however much there is."""
+        self.runtime.start()
+        return clear(self.runtime)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Let every read inside the body, in this thread or greenlet, go to its loader, and store nothing."""
+        reset = _disabled.set(True)
+        try:
+            yield
+        finally:
+            _disabled.reset(reset)
+
+    def close(self) -> None:
+        """Wait for loads under way, stop the threads, close the connections."""
+        self.runtime.close()
+
+    def _job(
+        self,
+        keys: Sequence[str],
+        loader: ManyLoader,
+        ttl: Ttl,
+        policy: CachePolicy | None,
+        tags_for: Callable[[str], Iterable[str]],
+        given: Callable[..., Any] | None = None,
+    ) -> Job:
+        if given is not None and inspect.iscoroutinefunction(given):
+            raise TypeError("the loader is an async function; this cache is synchronous")
+        tags_of = {check_name(key): check_tags(tags_for(key)) for key in keys}
+        return Job(loader, policy_for(ttl, policy, self.settings.default_ttl), tags_of)
+
+    def _direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
+        values = job.loader(keys)
+        return {
+            key: Fetched(values[key], Outcome.MISS, "origin", 0.0, job.policy.ttl)
+            for key in keys
+            if key in values
+        }

@@ -1,0 +1,61 @@
+"""What the cache keeps: a value's bytes, its lifetime and the versions it was made under."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from typing import Final, NamedTuple
+
+from msgspec import Raw, Struct
+
+
+class Missing(enum.Enum):
+    """The type of `MISS`, so that type checkers can tell it from a value."""
+
+    MISS = "MISS"
+
+    def __repr__(self) -> str:
+        return "MISS"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISS: Final = Missing.MISS
+"""What `get` returns when there is no value; `None` is a value like any other."""
+
+
+def new_stamp() -> bytes:
+    """Return 8 random characters, 48 bits: the token of a load, or an epoch."""
+    return secrets.token_urlsafe(6).encode()
+
+
+class Version(NamedTuple):
+    """The state of a tag: the epoch of its bucket and the sequence number that last invalidated it."""
+
+    epoch: bytes
+    counter: int
+
+
+class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A cached value with its credentials; on the wire a msgpack array of these fields, in this order.
+
+    It counts only while its epoch and all its tags' versions equal the current ones, whoever asks, and
+    wherever it lies. Times are integer milliseconds by the clock of Redis.
+    """
+
+    format: int
+    token: bytes  # 8 random bytes: which load made it; scripts compare it at a fixed offset
+    epoch: bytes  # of the key's own bucket
+    loaded_at: int  # when its loader was called (of nested entries: the oldest)
+    ttl: int  # fresh for so long after loaded_at
+    stale_for: int  # and may serve, marked, for so long after that
+    load_time: int  # how long its loader took
+    tags: tuple[tuple[str, bytes, int], ...]  # (tag, epoch, counter) as noted before the load
+    sealed: bool  # the payload is an encrypted msgpack bin
+    payload: Raw
+
+    @property
+    def versions(self) -> dict[str, Version]:
+        """The tags and the versions under which the value was made."""
+        return {tag: Version(epoch, counter) for tag, epoch, counter in self.tags}

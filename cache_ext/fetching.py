@@ -1,0 +1,128 @@
+"""What every read decides: serve fresh, serve stale and refresh, load, or serve stale as that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cache_ext import metrics
+from cache_ext.frames import current_frame
+from cache_ext.near import Slot
+from cache_ext.origin import Job
+from cache_ext.reader import Found
+from cache_ext.runtime import Runtime
+
+
+class Outcome(StrEnum):
+    """How a value was come by. HIT: nobody waited for the origin. STALE: it is past its ttl."""
+
+    HIT = "hit"
+    MISS = "miss"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A value and where it comes from.
+
+    Args:
+        value: the value.
+        outcome: hit, miss or stale.
+        layer: ``l1``, ``l2`` or ``origin``.
+        age: seconds since its loader (of nested values: the oldest one) was called.
+        ttl_left: seconds for which it is still fresh; negative if it is stale.
+    """
+
+    value: Any
+    outcome: Outcome
+    layer: str
+    age: float
+    ttl_left: float
+
+
+class Fetcher:
+    """Answers reads that have a loader."""
+
+    def __init__(self, runtime: Runtime, monotonic: Callable[[], float]) -> None:
+        self._runtime = runtime
+        self._monotonic = monotonic
+        self._counters: dict[tuple[str, str, str], Any] = {}
+
+    def near(self, key: str, job: Job) -> Fetched | None:
+        """Return *key* from L1 if it is there, trusted and fresh; the way of nearly every read."""
+        slot = self._runtime.reader.near(key)
+        if slot is None:
+            return None
+        now = self._monotonic()
+        if now >= slot.fresh_until:
+            return None
+        return self._serve(slot, Outcome.HIT, "l1", now, job)
+
+    def many(self, keys: Collection[str], job: Job) -> dict[str, Fetched | Exception]:
+        """Return each of *keys*, or why there is none."""
+        self._runtime.start()
+        results: dict[str, Fetched | Exception] = {}
+        for key in keys:
+            served = self.near(key, job)
+            if served is not None:
+                results[key] = served
+        missing = {key: job.tags_of[key] for key in keys if key not in results}
+        if missing:
+            results |= self._from_store(missing, job)
+        return {key: results[key] for key in keys}
+
+    def _from_store(self, missing: Mapping[str, tuple[str, ...]], job: Job) -> dict[str, Fetched | Exception]:
+        results: dict[str, Fetched | Exception] = {}
+        wanted: dict[str, Found] = {}
+        now = self._monotonic()
+        for key, found in self._runtime.reader.read(missing).items():
+            slot = found.fresh_at(now)
+            if slot is not None:
+                results[key] = self._serve(slot, Outcome.HIT, found.layer, now, job)
+            elif found.slot is not None and now < found.slot.fresh_until + job.policy.stale_while_revalidate:
+                self._runtime.refresher.refresh(found.slot, job)
+                results[key] = self._serve(found.slot, Outcome.STALE, found.layer, now, job)
+            else:
+                wanted[key] = found
+        if wanted:
+            results |= self._load(wanted, job)
+        return results
+
+    def _load(self, wanted: Mapping[str, Found], job: Job) -> dict[str, Fetched | Exception]:
+        results: dict[str, Fetched | Exception] = {}
+        outcomes = self._runtime.loading.load({key: found.seen for key, found in wanted.items()}, job)
+        now = self._monotonic()
+        for key, outcome in outcomes.items():
+            old = wanted[key]
+            if isinstance(outcome, Slot):
+                results[key] = self._serve(outcome, Outcome.MISS, "origin", now, job)
+            elif old.slot is not None and now < _last_resort(old.slot, job):
+                results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job)
+            else:
+                self._count(job, "none", "error")
+                results[key] = outcome
+        return results
+
+    def _serve(self, slot: Slot, outcome: Outcome, layer: str, now: float, job: Job) -> Fetched:
+        if now >= slot.early_at and outcome is Outcome.HIT and job.policy.early_refresh:
+            self._runtime.refresher.refresh(slot, job)
+        frame = current_frame()
+        if frame is not None:
+            frame.absorb(slot)
+        self._count(job, layer, outcome)
+        value = self._runtime.reader.value(slot)
+        return Fetched(value, outcome, layer, max(0.0, now - slot.loaded), slot.fresh_until - now)
+
+    def _count(self, job: Job, layer: str, outcome: str) -> None:
+        which = (job.policy.name, layer, outcome)
+        counter = self._counters.get(which)
+        if counter is None:
+            counter = self._counters[which] = metrics.requests.labels(*which)
+        counter.inc()
+
+
+def _last_resort(slot: Slot, job: Job) -> float:
+    """Return until when *slot* may be served because loading failed."""
+    return min(slot.stale_until, slot.fresh_until + job.policy.stale_if_error)

@@ -1,0 +1,79 @@
+"""Nesting: what a load read on its way decides how long its own result may live, and under which versions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from cache_ext.entry import Version
+from cache_ext.errors import NestedLoadError
+from cache_ext.near import Slot
+
+
+class Frame:
+    """A load under way: the versions it stands on and the shortest life among what it read.
+
+    Args:
+        keys: what is being loaded.
+        versions: noted before the loader was called.
+        outer: the load inside which this one runs, None at the top.
+    """
+
+    def __init__(self, keys: frozenset[str], versions: Mapping[str, Version], outer: Frame | None) -> None:
+        self._keys = keys
+        self._outer = outer
+        self.versions = dict(versions)
+        self.inherited: dict[str, Version] = {}
+        self.loaded = math.inf
+        self.fresh_until = math.inf
+        self.stale_until = math.inf
+        self.torn = False
+
+    def accepts(self, slot: Slot) -> bool:
+        """Tell whether *slot* was made under the versions that this load and those around it stand on."""
+        frame: Frame | None = self
+        while frame is not None:
+            for tag, epoch, counter in slot.entry.tags:
+                if frame.versions.get(tag, (epoch, counter)) != (epoch, counter):
+                    return False
+            frame = frame._outer
+        return True
+
+    def absorb(self, slot: Slot) -> None:
+        """Take over the versions and the lifetime of what was just read; a contradiction tears the frame."""
+        for tag, version in slot.entry.versions.items():
+            if self.versions.setdefault(tag, version) != version:
+                self.torn = True
+            self.inherited.setdefault(tag, version)
+        self.loaded = min(self.loaded, slot.loaded)
+        self.fresh_until = min(self.fresh_until, slot.fresh_until)
+        self.stale_until = min(self.stale_until, slot.stale_until)
+
+    def refuse_circle(self, key: str) -> None:
+        """Raise NestedLoadError if *key* is being loaded by this load or one around it."""
+        frame: Frame | None = self
+        while frame is not None:
+            if key in frame._keys:
+                raise NestedLoadError(f"the loader of {key!r} asks for {key!r}")
+            frame = frame._outer
+
+
+_current: ContextVar[Frame | None] = ContextVar("cache_ext_frame", default=None)
+
+
+def current_frame() -> Frame | None:
+    """Return the load inside which the caller runs, None outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def loading(keys: frozenset[str], versions: Mapping[str, Version]) -> Iterator[Frame]:
+    """Run the body, a loader, inside a frame of its own."""
+    frame = Frame(keys, versions, _current.get())
+    reset = _current.set(frame)
+    try:
+        yield frame
+    finally:
+        _current.reset(reset)

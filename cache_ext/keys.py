@@ -1,0 +1,101 @@
+"""The grammar of names: how keys, tags and buckets become Redis keys.
+
+A *name* (of a key or a tag) is text of 1 to 1024 bytes without control characters. Names fall into
+`BUCKETS` buckets. All Redis keys of one bucket share a hash tag, hence a cluster slot, hence may meet in
+one script; names of different buckets never do. What decides the bucket is the whole name or, as in Redis
+Cluster, the first non-empty part of it in braces: the key ``price:{pair:SOL-USDC}`` lies in the bucket of
+the tag ``pair:SOL-USDC``, so that one command reads a value and the version that judges it.
+
+    shivx:{07}:v:price:{pair:SOL-USDC}   the value
+    shivx:{07}:l:price:{pair:SOL-USDC}   the lease of whoever loads it
+    shivx:{07}:t:pair:SOL-USDC           the tag's version: the sequence number that last invalidated it
+    shivx:{07}:seq · :epoch · :run       the bucket's sequence, its epoch, the server run it was made in
+    shivx:{07}:bus                       the channel on which the bucket's changes are published
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+
+from cache_ext.errors import ConfigurationError
+
+BUCKETS = 32
+"""Few enough that a batch of 100 keys is a handful of commands, enough to spread over a cluster."""
+MAX_NAME_BYTES = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def bucket_of(name: str) -> int:
+    """Return the bucket, 0 <= bucket < BUCKETS, of a key's or tag's *name*."""
+    start = name.find("{")
+    if start >= 0:
+        end = name.find("}", start + 1)
+        if end > start + 1:
+            name = name[start + 1 : end]
+    return zlib.crc32(name.encode()) % BUCKETS
+
+
+def check_name(name: str) -> str:
+    """Return *name* if it may name a key or tag.
+
+    Raises:
+        ConfigurationError: not text, empty, too long, or with control characters or lone surrogates.
+    """
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a key or tag is text, not {type(name).__name__}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= MAX_NAME_BYTES or _CONTROL.search(name):
+        raise ConfigurationError(
+            f"a key or tag has 1 to {MAX_NAME_BYTES} bytes of UTF-8 and no control characters: {name[:80]!r}"
+        )
+    return name
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return *tags* without repetitions, in order; a bare string is refused, it is never meant."""
+    if isinstance(tags, str):
+        raise ConfigurationError(f"tags is a sequence of text, not the text {tags[:80]!r}")
+    return tuple(dict.fromkeys(check_name(tag) for tag in tags))
+
+
+class KeySpace:
+    """The Redis keys of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise ConfigurationError(
+                f"a namespace has 1 to 64 letters, digits, or characters of '_.:-': {namespace!r}"
+            )
+        self.namespace = namespace
+        self._prefixes = tuple(f"{namespace}:{{{bucket:02d}}}:" for bucket in range(BUCKETS))
+        self.channels = tuple(prefix + "bus" for prefix in self._prefixes)
+
+    def value(self, key: str) -> str:
+        """Return where the entry of *key* lies."""
+        return self._prefixes[bucket_of(key)] + "v:" + key
+
+    def lease(self, key: str) -> str:
+        """Return where the lease of *key* lies."""
+        return self._prefixes[bucket_of(key)] + "l:" + key
+
+    def version(self, tag: str) -> str:
+        """Return where the version of *tag* lies."""
+        return self._prefixes[bucket_of(tag)] + "t:" + tag
+
+    def epoch(self, bucket: int) -> str:
+        """Return where the epoch of *bucket* lies."""
+        return self._prefixes[bucket] + "epoch"
+
+    def sequence(self, bucket: int) -> str:
+        """Return where the sequence of *bucket* lies."""
+        return self._prefixes[bucket] + "seq"
+
+    def run(self, bucket: int) -> str:
+        """Return where the run id of the server that *bucket* last lived on lies."""
+        return self._prefixes[bucket] + "run"

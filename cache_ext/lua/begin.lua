@@ -1,0 +1,45 @@
+-- Notes the versions of tags, makes lost ones anew at the current position, and takes leases.
+-- KEYS  epoch, sequence, a version per tag, then lease and value per key
+-- ARGV  fresh epoch, channel, number of tags, version life ms, token, lease ms,
+--       then per key the token of the value that the caller has seen ('' none, '*' take the lease over)
+-- Returns {epoch, {seconds, microseconds}, {counter per tag}, {per key: 1 granted, -ms busy, bytes changed}}
+local TOKEN_FROM, TOKEN_TO = 4, 11
+local epoch, sequence = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+if not epoch or not sequence then
+  epoch, sequence = ARGV[1], '0'
+  redis.call('MSET', KEYS[1], epoch, KEYS[2], sequence)
+  redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':' .. sequence .. ':')
+end
+local tags, life = tonumber(ARGV[3]), tonumber(ARGV[4])
+local counters = {}
+for i = 1, tags do
+  local key = KEYS[2 + i]
+  local counter = redis.call('GET', key)
+  if not counter or not tonumber(counter) then
+    counter = sequence
+    redis.call('SET', key, counter, 'PX', life)
+  elseif redis.call('PTTL', key) < life then
+    redis.call('PEXPIRE', key, life)
+  end
+  counters[i] = counter
+end
+local outcomes = {}
+for i = 7, #ARGV do
+  local lease = KEYS[2 + tags + 2 * (i - 6) - 1]
+  local value = KEYS[2 + tags + 2 * (i - 6)]
+  local seen, outcome = ARGV[i], 1
+  if seen ~= '*' then
+    local left = redis.call('PTTL', lease)
+    local found = redis.call('GETRANGE', value, TOKEN_FROM, TOKEN_TO)
+    if found ~= '' and found ~= seen then
+      outcome = redis.call('GET', value)
+    elseif left > 0 then
+      outcome = -left
+    end
+  end
+  if outcome == 1 then
+    redis.call('SET', lease, ARGV[5], 'PX', ARGV[6])
+  end
+  outcomes[#outcomes + 1] = outcome
+end
+return {epoch, redis.call('TIME'), counters, outcomes}

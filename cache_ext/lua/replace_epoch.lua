@@ -1,0 +1,15 @@
+-- Replaces a bucket's epoch, so that nothing stored so far counts; with a run id, only if the bucket last
+-- lived on another server run (a restart or failover may have rolled its versions back).
+-- KEYS  epoch, sequence, run
+-- ARGV  fresh epoch, channel, run id or ''
+-- Returns 1 if it was replaced
+if ARGV[3] ~= '' then
+  if redis.call('GET', KEYS[3]) == ARGV[3] and redis.call('EXISTS', KEYS[1], KEYS[2]) == 2 then
+    return 0
+  end
+  redis.call('SET', KEYS[3], ARGV[3])
+end
+redis.call('SET', KEYS[1], ARGV[1])
+local sequence = redis.call('INCR', KEYS[2])
+redis.call('PUBLISH', ARGV[2], 'e:' .. ARGV[1] .. ':' .. sequence .. ':')
+return 1

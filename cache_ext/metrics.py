@@ -1,0 +1,58 @@
+"""The numbers that the cache counts, for Prometheus. Module-level, as prometheus_client wants them."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+DURATION_BUCKETS = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+
+requests = Counter(
+    "cache_requests",
+    "Reads by cache (its policy's name), the layer that answered (l1, l2, origin, none) and outcome "
+    "(hit, miss, stale, error).",
+    ("cache", "layer", "outcome"),
+)
+load_duration = Histogram(
+    "cache_load_duration_seconds", "Time that loaders took.", ("cache",), buckets=DURATION_BUCKETS
+)
+operation_duration = Histogram(
+    "cache_operation_duration_seconds",
+    "Round trips to Redis by operation (read, begin, fill, release, delete, invalidate, clear, other).",
+    ("operation",),
+    buckets=DURATION_BUCKETS,
+)
+evictions = Counter("cache_evictions", "Entries that had to make room, by layer (l1).", ("layer",))
+invalidations = Counter(
+    "cache_invalidations", "Invalidations asked for here, by reason (tag, key, clear).", ("reason",)
+)
+payload_errors = Counter("cache_payload_errors", "Stored bytes that could not be decoded: treated as misses.")
+connections = Counter("redis_connections", "Connections to Redis opened.")
+connection_errors = Counter(
+    "redis_connection_errors",
+    "Failed conversations with Redis by type (timeout, connection, response, pool).",
+    ("type",),
+)
+backplane_gaps = Counter("cache_backplane_gaps", "Times that the backplane was interrupted.")
+backplane_lag = Histogram(
+    "cache_backplane_lag_seconds",
+    "Round trip of the backplane's heartbeat, an upper bound of a message's delay.",
+    buckets=DURATION_BUCKETS,
+)

@@ -1,0 +1,155 @@
+"""Calling the origin: run a loader, and turn what it returns into entries with the right credentials."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Raw
+
+from cache_ext import metrics
+from cache_ext.codec import FORMAT, MAX_MS, EntryCodec
+from cache_ext.entry import Entry, Version
+from cache_ext.errors import CacheError
+from cache_ext.frames import Frame, loading
+from cache_ext.keys import bucket_of
+from cache_ext.near import Slot
+from cache_ext.reader import Reader
+from cache_ext.settings import CachePolicy
+from cache_ext.stores.base import Versions
+
+log = logging.getLogger(__name__)
+
+UNTRUSTED = -1
+"""The generation of slots that the store does not know."""
+_UNKNOWN = Version(b"", 0)
+"""The version of a tag while the store is away; never equal to a real one."""
+
+
+class NotLoaded(CacheError, KeyError):
+    """The loader of many gave no value for this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a loader may return instead of the bare value, to say how long it is good for.
+
+    Args:
+        value: the value.
+        ttl: seconds, instead of the policy's; 0 answers the callers but stores nothing.
+    """
+
+    value: Any
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How to load: the loader of many keys, the policy, and the tags of each key.
+
+    The loader returns a value per key; one that it cannot load is left out, or an exception in its place.
+    """
+
+    loader: Callable[[Sequence[str]], Mapping[str, Any]]
+    policy: CachePolicy
+    tags_of: Mapping[str, tuple[str, ...]]
+
+    def tags(self, keys: Iterable[str]) -> set[str]:
+        """Return the tags of all of *keys*."""
+        return {tag for key in keys for tag in self.tags_of[key]}
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The moment before a load: what was noted then.
+
+    Args:
+        began: seconds on the monotonic clock.
+        token: of the load.
+        versions: the store's state, None if it is away: the result cannot be stored.
+    """
+
+    began: float
+    token: bytes
+    versions: Versions | None
+
+    def of(self, tag: str) -> Version:
+        """Return the noted version of *tag*."""
+        return (self.versions.of(tag) if self.versions else None) or _UNKNOWN
+
+
+class Origin:
+    """Calls loaders."""
+
+    def __init__(self, reader: Reader, codec: EntryCodec, monotonic: Callable[[], float]) -> None:
+        self._reader = reader
+        self._codec = codec
+        self._monotonic = monotonic
+
+    def call(self, keys: Sequence[str], job: Job, departure: Departure) -> dict[str, Slot | Exception]:
+        """Run the loader for *keys*; return a slot, not yet stored anywhere, or what went wrong, per key."""
+        noted = {tag: departure.of(tag) for tag in job.tags(keys)}
+        with loading(frozenset(keys), noted) as frame:
+            try:
+                values = job.loader(keys)
+            except Exception as error:  # whatever a loader raises is its callers' business
+                log.debug("loader failed", exc_info=True)
+                return dict.fromkeys(keys, error)
+        took = self._monotonic() - departure.began
+        metrics.load_duration.labels(job.policy.name).observe(took)
+        return {key: self._outcome(key, values, job, departure, frame, took) for key in keys}
+
+    def _outcome(
+        self, key: str, values: Mapping[str, Any], job: Job, departure: Departure, frame: Frame, took: float
+    ) -> Slot | Exception:
+        if key not in values:
+            return NotLoaded(key)
+        value = values[key]
+        if isinstance(value, Exception):
+            return value
+        ttl = job.policy.ttl
+        if isinstance(value, Loaded):
+            value, ttl = value.value, value.ttl
+        try:
+            payload = self._codec.payload(value)
+        except CacheError as error:
+            return error
+        entry, loaded = self._entry(key, Raw(payload), ttl, job, departure, frame, took)
+        return self._reader.hold(key, entry, loaded, UNTRUSTED, value)
+
+    def _entry(
+        self,
+        key: str,
+        payload: Raw,
+        ttl: float,
+        job: Job,
+        departure: Departure,
+        frame: Frame,
+        took: float,
+    ) -> tuple[Entry, float]:
+        """Return the entry and when its oldest part was loaded: lifetimes nest."""
+        loaded = min(departure.began, frame.loaded)
+        fresh_until = min(departure.began + ttl, frame.fresh_until)
+        stale_until = min(fresh_until + job.policy.stale_for, max(fresh_until, frame.stale_until))
+        versions = departure.versions
+        tags = {tag: departure.of(tag) for tag in job.tags_of[key]} | frame.inherited
+        store_now = versions.now if versions else 0
+        entry = Entry(
+            format=FORMAT,
+            token=departure.token,
+            epoch=versions.epochs.get(bucket_of(key), b"") if versions and not frame.torn else b"",
+            loaded_at=store_now - _ms(departure.began - loaded),
+            ttl=min(MAX_MS, _ms(fresh_until - loaded)),
+            stale_for=min(MAX_MS, _ms(stale_until - fresh_until)),
+            load_time=min(MAX_MS, _ms(took)),
+            tags=tuple((tag, epoch, counter) for tag, (epoch, counter) in tags.items()),
+            sealed=job.policy.sensitive,
+            payload=payload,
+        )
+        return entry, loaded
+
+
+def _ms(seconds: float) -> int:
+    return max(0, int(seconds * 1000))

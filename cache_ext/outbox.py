@@ -1,0 +1,56 @@
+"""Invalidations that Redis could not be told yet: they come first once it answers again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from cache_ext.errors import StoreUnavailable
+from cache_ext.stores.base import Store
+
+MAX_NAMES = 10_000
+"""More than so many names waiting are one: everything."""
+
+
+class Outbox:
+    """What this process has invalidated without Redis. While it holds anything, the store is not believed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tags: set[str] = set()
+        self._keys: set[str] = set()
+        self._everything = False
+        self.waiting = False
+
+    def add(self, *, tags: Iterable[str] = (), keys: Iterable[str] = (), everything: bool = False) -> None:
+        """Note what the store must be told."""
+        with self._lock:
+            self._tags.update(tags)
+            self._keys.update(keys)
+            self._everything |= everything or len(self._tags) + len(self._keys) > MAX_NAMES
+            if self._everything:
+                self._tags.clear()
+                self._keys.clear()
+            self.waiting = True
+
+    def settle(self, store: Store) -> None:
+        """Tell *store* all that waits; do nothing if nothing does.
+
+        Raises:
+            StoreUnavailable: it still cannot be told, so what it holds cannot be believed either.
+        """
+        if not self.waiting:
+            return
+        with self._lock:
+            tags, keys, everything = self._tags, self._keys, self._everything
+            self._tags, self._keys, self._everything, self.waiting = set(), set(), False, False
+        try:
+            if everything:
+                store.clear()
+            if tags:
+                store.invalidate(tags)
+            if keys:
+                store.delete(keys)
+        except StoreUnavailable:
+            self.add(tags=tags, keys=keys, everything=everything)
+            raise

@@ -1,0 +1,176 @@
+"""Reading: L1 if it may be trusted, else the value and its versions from the shared store in one trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from cache_ext import metrics
+from cache_ext.backplane import Trust
+from cache_ext.codec import TOKEN_AT, TOKEN_BYTES, EntryCodec
+from cache_ext.entry import Entry
+from cache_ext.errors import PayloadError, StoreUnavailable
+from cache_ext.frames import current_frame
+from cache_ext.near import NearCache, Slot
+from cache_ext.outbox import Outbox
+from cache_ext.stores.base import Snapshot, Store, Versions
+
+EARLY_FACTOR = 1.2
+"""Refresh when what is left of the ttl is less than so many times the recent load time."""
+UNCHECKED_LIFE = 5.0
+"""Seconds since its load for which L1 serves a value that cannot be revalidated, Redis being away."""
+_REMEMBERED_KEYS = 20_000
+
+
+class Found(NamedTuple):
+    """What was found of one key.
+
+    Args:
+        slot: an entry that no known invalidation has passed, fresh or not; None if there is none.
+        seen: the token of what lies in the store, b"" if nothing does, whether it counts or not.
+        layer: ``l1`` or ``l2``.
+        checked: whether the store, or a live backplane, vouches for it.
+    """
+
+    slot: Slot | None
+    seen: bytes = b""
+    layer: str = "l2"
+    checked: bool = True
+
+    def fresh_at(self, now: float) -> Slot | None:
+        """Return the slot if it may be served unmarked at *now*, seconds on the monotonic clock."""
+        slot = self.slot
+        if slot is None or now >= slot.fresh_until:
+            return None
+        return slot if self.checked or now < slot.loaded + UNCHECKED_LIFE else None
+
+
+def token_of(blob: bytes) -> bytes:
+    """Return the token in stored bytes, readable or not; what scripts compare."""
+    return blob[TOKEN_AT : TOKEN_AT + TOKEN_BYTES]
+
+
+class Reader:
+    """Finds entries and judges them."""
+
+    def __init__(
+        self,
+        store: Store,
+        near: NearCache,
+        codec: EntryCodec,
+        trust: Trust,
+        outbox: Outbox,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._near = near
+        self._codec = codec
+        self._trust = trust
+        self._outbox = outbox
+        self._monotonic = monotonic
+        self._tags: dict[str, tuple[str, ...]] = {}
+
+    def near(self, key: str) -> Slot | None:
+        """Return L1's slot of *key* if it may be served without asking anyone, fresh or stale."""
+        slot = self._near.get(key)
+        if slot is None or slot.generation != self._trust.generation:
+            return None
+        now = self._monotonic()
+        if now >= self._trust.live_until or now >= slot.stale_until:
+            return None
+        frame = current_frame()
+        return slot if frame is None or frame.accepts(slot) else None
+
+    def read(self, tags_of: Mapping[str, Collection[str]]) -> dict[str, Found]:
+        """Return what is found of each key of *tags_of*, asking the shared store; never raises.
+
+        Args:
+            tags_of: by key, the tags that its entry is known to carry; others cost a second trip.
+        """
+        mark, generation, now = self._near.mark(), self._trust.generation, self._monotonic()
+        tags = {tag for key, known in tags_of.items() for tag in (*known, *self._tags.get(key, ()))}
+        try:
+            self._outbox.settle(self._store)
+            snapshot = self._store.read(tags_of.keys(), tags)
+            entries = self._decoded(snapshot)
+            versions = self._complete(snapshot.versions, tags, entries)
+        except StoreUnavailable:
+            return {key: self._unchecked(key, now) for key in tags_of}
+        found = {}
+        for key in tags_of:
+            entry = entries.get(key)
+            slot = None
+            if entry is not None and versions.vouch_for(key, entry):
+                slot = self._slot(key, entry, now, versions.now, generation)
+            if slot is not None:
+                self._near.put(slot, mark)
+            found[key] = Found(slot, token_of(snapshot.blobs.get(key, b"")))
+        return found
+
+    def admit(self, key: str, blob: bytes, versions: Versions, mark: int, now: float) -> Slot | None:
+        """Return *blob*, just found at *key* under *versions*, as a slot, if it is an entry that counts."""
+        try:
+            entry = self._codec.decode(blob, key)
+            versions = self._complete(versions, versions.counters.keys(), {key: entry})
+        except (PayloadError, StoreUnavailable):
+            return None
+        if not versions.vouch_for(key, entry):
+            return None
+        slot = self._slot(key, entry, now, versions.now, self._trust.generation)
+        if slot is not None:
+            self._near.put(slot, mark)
+        return slot
+
+    def hold(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
+        """Return a slot for *entry*, whose *value* is at hand."""
+        slot = Slot(key, entry, loaded, generation, EARLY_FACTOR)
+        slot.shared = self._codec.values.is_shared(value)
+        if slot.shared:
+            slot.value = value
+        self._remember(key, entry)
+        return slot
+
+    def value(self, slot: Slot) -> Any:
+        """Return the value of *slot*; a copy of the caller's own, unless nobody can change it."""
+        return slot.value if slot.shared else self._codec.values.decode(slot.entry.payload)
+
+    def _slot(self, key: str, entry: Entry, now: float, store_now: int, generation: int) -> Slot | None:
+        known = self._near.get(key)
+        if known is not None and known.entry.token == entry.token:
+            known.generation = generation
+            return known
+        try:
+            value = self._codec.values.decode(entry.payload)
+        except PayloadError:
+            metrics.payload_errors.inc()
+            return None
+        return self.hold(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
+
+    def _unchecked(self, key: str, now: float) -> Found:
+        slot = self._near.get(key)
+        usable = slot is not None and now < slot.stale_until
+        return Found(slot if usable else None, layer="l1", checked=False)
+
+    def _decoded(self, snapshot: Snapshot) -> dict[str, Entry]:
+        entries = {}
+        for key, blob in snapshot.blobs.items():
+            try:
+                entries[key] = self._codec.decode(blob, key)
+            except PayloadError:
+                metrics.payload_errors.inc()
+        return entries
+
+    def _complete(self, versions: Versions, asked: Collection[str], entries: Mapping[str, Entry]) -> Versions:
+        """Ask for the versions of tags that *entries* turn out to carry and that were not *asked* for."""
+        missing = {tag for entry in entries.values() for tag, _, _ in entry.tags} - set(asked)
+        if not missing:
+            return versions
+        more = self._store.read((), missing).versions
+        return Versions(
+            versions.now, {**versions.epochs, **more.epochs}, {**versions.counters, **more.counters}
+        )
+
+    def _remember(self, key: str, entry: Entry) -> None:
+        if len(self._tags) >= _REMEMBERED_KEYS:
+            self._tags.clear()  # costs each key one more trip, once
+        self._tags[key] = tuple(tag for tag, _, _ in entry.tags)

@@ -1,0 +1,182 @@
+"""What one process needs to run a cache: its parts, joined, started and stopped together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from cache_ext.backplane import Backplane, Trust
+from cache_ext.breaker import CircuitBreaker
+from cache_ext.codec import EntryCodec
+from cache_ext.connection import RedisGateway
+from cache_ext.flights import Flights
+from cache_ext.keys import KeySpace
+from cache_ext.loading import Loading
+from cache_ext.messages import Message
+from cache_ext.near import NearCache
+from cache_ext.origin import Origin
+from cache_ext.outbox import Outbox
+from cache_ext.reader import Reader
+from cache_ext.refreshing import Refresher
+from cache_ext.settings import CacheSettings
+from cache_ext.stores.base import Store
+from cache_ext.stores.local import LocalStore, NullStore
+from cache_ext.stores.redis import RedisStore
+from cache_ext.subscription import Subscription
+from cache_ext.upkeep import Leases, Upkeep
+
+CLOSE_PATIENCE = 5.0
+"""Seconds that closing waits for each load under way."""
+
+
+class Runtime:
+    """The parts of one cache in one process. After a fork the child makes itself a new one.
+
+    Args:
+        settings: how the cache is set up.
+        gateway: the way to Redis, None for a cache that shares with nobody.
+        codec: how entries travel.
+        monotonic: the clock, seconds.
+    """
+
+    def __init__(
+        self,
+        settings: CacheSettings,
+        gateway: RedisGateway | None,
+        codec: EntryCodec,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.gateway = gateway
+        self.keyspace = KeySpace(settings.namespace)
+        self.store: Store = self._make_store()
+        self.near = NearCache(0 if isinstance(self.store, NullStore) else settings.l1_max_bytes)
+        self.flights = Flights()
+        self.outbox = Outbox()
+        self._leases = Leases()
+        self._backplane: Backplane | None = None
+        self._upkeep: Upkeep | None = None
+        self._lock = threading.Lock()
+        self._started = False
+        self._monotonic = monotonic
+        self.trust = self._make_trust()
+        self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
+        self.loading = Loading(
+            self.store,
+            self.near,
+            self.reader,
+            Origin(self.reader, codec, monotonic),
+            codec,
+            self.flights,
+            self._leases,
+            self.outbox,
+            self.trust,
+            monotonic,
+        )
+        self.refresher = Refresher(self.loading, self.flights, monotonic)
+
+    def start(self) -> None:
+        """Connect and start the threads, once; everything works, less well, if the store is away."""
+        if self._started:
+            return
+        with self._lock:
+            if self._started or self.gateway is None:
+                return
+            self.gateway.probe()
+            self._upkeep = Upkeep(
+                self.store, self._leases, self.gateway.breaker, self.gateway.probe, self._monotonic
+            )
+            self._upkeep.start()
+            if self._backplane is not None:
+                self._backplane.start()
+            self._started = True
+
+    def close(self) -> None:
+        """Wait for the loads under way and stop the threads."""
+        self.refresher.close(CLOSE_PATIENCE)
+        with self._lock:
+            if self._started:
+                for thread in (self._backplane, self._upkeep):
+                    if thread is not None:
+                        thread.stop()
+        if self.gateway is not None:
+            self.gateway.close()
+
+    def _make_store(self) -> Store:
+        if not self.settings.enabled or self.settings.redis_url == "null://":
+            return NullStore()
+        return LocalStore() if self.gateway is None else RedisStore(self.gateway, self.keyspace)
+
+    def _make_trust(self) -> Trust:
+        if self.gateway is None or not isinstance(self.store, RedisStore):
+            return Trust(live_until=float("inf"))
+        gateway = self.gateway
+
+        def subscribe(channels: Sequence[str]) -> Subscription:
+            return Subscription(gateway, channels)
+
+        if not self.settings.pubsub:
+            return Trust()
+        self._backplane = Backplane(
+            subscribe,
+            self.keyspace.channels,
+            heard=self._heard,
+            gap=self.flights.wake_all,
+            monotonic=self._monotonic,
+        )
+        return self._backplane.trust
+
+    def _heard(self, message: Message) -> None:
+        """Do here what another process (or this one) did in Redis."""
+        names = message.names
+        if message.kind == "i":
+            self.flights.outdate(tags=names)
+            self.near.invalidate(names, message.sequence)
+        elif message.kind == "d":
+            self.flights.outdate(keys=names)
+            self.near.delete(names)
+            self.flights.wake(names)
+        elif message.kind == "f":
+            for key in names:
+                self.near.replaced(key, message.stamp)
+            self.flights.wake(names)
+        elif message.kind == "r":
+            self.flights.wake(names)
+        else:
+            self.near.clear()
+            self.flights.outdate_all()
+            self.flights.wake_all()
+
+
+def make_gateway(
+    settings: CacheSettings,
+    monotonic: Callable[[], float] = time.monotonic,
+    before_connect: Callable[[], None] | None = None,
+    client: redis.Redis | None = None,
+) -> RedisGateway | None:
+    """Return the way to the Redis of *settings* or *client*, None for ``memory://`` and ``null://``."""
+    if urlsplit(settings.redis_url).scheme in ("memory", "null") or not settings.enabled:
+        return None
+    breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_cooldown, monotonic)
+    return RedisGateway(
+        settings, breaker, monotonic=monotonic, before_connect=before_connect, options=_address(client)
+    )
+
+
+def _address(client: redis.Redis | None) -> dict[str, Any] | None:
+    """Return where *client* connects to, and as whom."""
+    if client is None:
+        return None
+    pool = client.connection_pool
+    wanted = ("host", "port", "path", "db", "username", "password", "credential_provider")
+    options = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if name in wanted or name.startswith("ssl_")
+    }
+    return options | {"connection_class": pool.connection_class}

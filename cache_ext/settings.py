@@ -1,0 +1,139 @@
+"""How a cache is set up (`CacheSettings`, read once) and how one kind of value is kept (`CachePolicy`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from cache_ext.errors import ConfigurationError
+
+CONFIG_PREFIX = "CACHE_EXT_"
+MIN_SECRET_CHARACTERS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """How one kind of value is kept. All times are seconds.
+
+    Args:
+        ttl: how long a value is fresh, counted from the moment its loader was called; > 0.
+        stale_if_error: how long past its ttl it may be served, marked, when the loader fails; >= 0.
+        stale_while_revalidate: how long past its ttl it may be served, marked, at once, while one caller
+            loads in the background; >= 0. (RFC 5861 has both.)
+        early_refresh: refresh in the background, shortly before the end of the ttl, what is asked for.
+        sensitive: encrypt it wherever it leaves this process.
+        name: the ``cache`` label of the metrics; of few distinct values.
+    """
+
+    ttl: float
+    stale_if_error: float = 0.0
+    stale_while_revalidate: float = 0.0
+    early_refresh: bool = True
+    sensitive: bool = False
+    name: str = "default"
+
+    def __post_init__(self) -> None:
+        for name, least in (("ttl", 0.001), ("stale_if_error", 0.0), ("stale_while_revalidate", 0.0)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+                raise ConfigurationError(f"{name} is a number of seconds, at least {least}: {value!r}")
+
+    @property
+    def stale_for(self) -> float:
+        """How long past its ttl a value is worth keeping, seconds."""
+        return max(self.stale_if_error, self.stale_while_revalidate)
+
+    @property
+    def lifetime(self) -> float:
+        """How long a value is worth keeping in all, seconds."""
+        return self.ttl + self.stale_for
+
+
+def policy_for(ttl: float | timedelta | None, policy: CachePolicy | None, default_ttl: float) -> CachePolicy:
+    """Return *policy*, or the plain one that *ttl* (seconds or timedelta) stands for.
+
+    Raises:
+        ConfigurationError: both were given.
+    """
+    if policy is not None:
+        if ttl is not None:
+            raise ConfigurationError("give ttl= or policy=, not both")
+        return policy
+    if isinstance(ttl, timedelta):
+        ttl = ttl.total_seconds()
+    return CachePolicy(ttl=default_ttl if ttl is None else ttl)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """How a cache is set up. In Flask each is an ``app.config`` key: ``CACHE_EXT_`` + its upper-case name.
+
+    Args:
+        redis_url: ``redis://``, ``rediss://``, ``unix://``; ``memory://`` (this process only), ``null://``.
+        redis_username, redis_password: override those of the URL.
+        namespace: prefix of every key and channel.
+        default_ttl: seconds, where a call gives none.
+        enabled: False: every read goes to the loader.
+        pubsub: False: no backplane; L1 revalidates by version on every read.
+        pool_size: connections to Redis per process.
+        timeout: seconds, of connecting and of administrative commands.
+        pool_timeout: seconds that these wait for a free connection.
+        op_timeout: seconds that one request (or one call outside of any) may spend on Redis in all.
+        breaker_failures: failures in a row that open the circuit.
+        breaker_cooldown: seconds between probes of an open circuit.
+        l1_max_bytes: bound of this process' own copies; 0 keeps none.
+        max_entry_bytes: larger values are refused at `set` and not stored by loads.
+        secret_keys: newest first, each of 32 characters or more; encrypt what a policy calls sensitive.
+    """
+
+    redis_url: str = "memory://"
+    redis_username: str | None = None
+    redis_password: str | None = None
+    namespace: str = "cache"
+    default_ttl: float = 60.0
+    enabled: bool = True
+    pubsub: bool = True
+    pool_size: int = 50
+    timeout: float = 5.0
+    pool_timeout: float = 30.0
+    op_timeout: float = 0.1
+    breaker_failures: int = 5
+    breaker_cooldown: float = 0.5
+    l1_max_bytes: int = 64 * 2**20
+    max_entry_bytes: int = 8 * 2**20
+    secret_keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (
+            "default_ttl",
+            "timeout",
+            "pool_timeout",
+            "op_timeout",
+            "breaker_cooldown",
+            "pool_size",
+            "breaker_failures",
+            "max_entry_bytes",
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+                raise ConfigurationError(f"{name} is a number above 0: {value!r}")
+        if self.l1_max_bytes < 0:
+            raise ConfigurationError(f"l1_max_bytes is 0 or more: {self.l1_max_bytes!r}")
+        if any(len(key) < MIN_SECRET_CHARACTERS for key in self.secret_keys):
+            raise ConfigurationError(f"each of secret_keys has {MIN_SECRET_CHARACTERS} characters or more")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> CacheSettings:
+        """Read the ``CACHE_EXT_*`` keys of a Flask configuration.
+
+        Raises:
+            ConfigurationError: a key is unknown or its value makes no sense.
+        """
+        known = {CONFIG_PREFIX + field.name.upper(): field.name for field in fields(cls)}
+        given = {key: value for key, value in config.items() if key.startswith(CONFIG_PREFIX)}
+        if unknown := sorted(given.keys() - known.keys()):
+            raise ConfigurationError(f"unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        return cls(**{known[key]: value for key, value in given.items()})

@@ -1,0 +1,118 @@
+"""The seam to the shared store: what the engine asks of it, and what it answers.
+
+Validity is judged at reading, from versions, never at writing; so nothing here needs a lock or a condition
+that spans buckets. Each method is one round trip, however many names it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from cache_ext.entry import Entry, Version
+from cache_ext.keys import bucket_of
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The store's state at one moment: its clock, the epochs of buckets and the counters of tags.
+
+    Args:
+        now: the store's clock, Unix ms.
+        epochs: by bucket; a bucket without one is absent.
+        counters: by tag; a tag whose version is not known is absent.
+    """
+
+    now: int
+    epochs: Mapping[int, bytes]
+    counters: Mapping[str, int]
+
+    def of(self, tag: str) -> Version | None:
+        """Return the version of *tag*, None if it is not known."""
+        epoch, counter = self.epochs.get(bucket_of(tag)), self.counters.get(tag)
+        return None if epoch is None or counter is None else Version(epoch, counter)
+
+    def vouch_for(self, key: str, entry: Entry) -> bool:
+        """Tell whether *entry*, found at *key*, was made under just these versions.
+
+        An entry from the future of the store's clock is refused too: that clock was set back, so how old
+        the entry is cannot be told.
+        """
+        if self.epochs.get(bucket_of(key)) != entry.epoch or entry.loaded_at > self.now:
+            return False
+        return all(self.of(tag) == (epoch, counter) for tag, epoch, counter in entry.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a read found. `blobs` has the stored bytes of each key that has any."""
+
+    versions: Versions
+    blobs: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a load may count on. Each key asked for is in exactly one of the three.
+
+    Args:
+        versions: noted before the load; all tags that were named have one.
+        granted: keys whose lease is ours.
+        busy: keys that somebody else is loading, and the seconds until his lease ends.
+        changed: keys whose stored bytes are not those the caller had seen; no lease was taken.
+    """
+
+    versions: Versions
+    granted: frozenset[str] = frozenset()
+    busy: Mapping[str, float] = field(default_factory=dict)
+    changed: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Write(NamedTuple):
+    """Bytes to store at a key for *life_ms* milliseconds."""
+
+    key: str
+    blob: bytes
+    life_ms: int
+
+
+class Store(Protocol):
+    """A store that the engine can share with other processes. All methods may raise StoreUnavailable."""
+
+    def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
+        """Return what lies at *keys*, the epochs of all buckets concerned, the counters of *tags*."""
+
+    def begin(
+        self,
+        seen: Mapping[str, bytes | None],
+        tags: Collection[str],
+        token: bytes,
+        life: float,
+    ) -> Started:
+        """Note versions, making those that are lost anew, and take the leases of the keys of *seen*.
+
+        Args:
+            seen: per key the token of the entry that the caller knows (b"" if none): he gets the lease only
+                if that is still what lies there; None takes the lease over from whoever has it.
+            token: 8 bytes that identify this load; only its holder may `fill`.
+            life: seconds for which the tags' versions must be remembered.
+        """
+
+    def fill(self, writes: Sequence[Write], token: bytes) -> frozenset[str]:
+        """Store what was loaded under leases of *token*, end these, wake who waits; return what was kept."""
+
+    def release(self, keys: Collection[str], token: bytes) -> None:
+        """End leases of *token* without a value, and wake who waits."""
+
+    def renew(self, keys: Collection[str], token: bytes) -> None:
+        """Prolong leases of *token*."""
+
+    def delete(self, keys: Collection[str]) -> int:
+        """Remove what lies at *keys*, void loads under way; return how many there were."""
+
+    def invalidate(self, tags: Collection[str]) -> None:
+        """Give *tags* new versions: whatever was made under the old ones no longer counts."""
+
+    def clear(self) -> None:
+        """Replace all epochs: nothing stored so far counts any more."""

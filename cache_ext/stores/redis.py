@@ -1,0 +1,215 @@
+"""The shared store on Redis: plain reads, and one short script a bucket for everything that changes."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from cache_ext.connection import Ask, Command, RedisGateway
+from cache_ext.entry import new_stamp
+from cache_ext.errors import StoreUnavailable
+from cache_ext.keys import BUCKETS, KeySpace, bucket_of
+from cache_ext.messages import encode_names
+from cache_ext.stores.base import Snapshot, Started, Versions, Write
+
+LEASE_MS = 3_000
+"""A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
+_LEAST_VERSION_LIFE = 3_600.0
+"""Seconds. Versions are cheap and losing one costs a miss, so they stay at least an hour."""
+_TOO_ODD = (ValueError, TypeError, IndexError, KeyError)
+"""What replies of an unexpected shape make the parsing below raise."""
+
+
+def _by_bucket(names: Iterable[str]) -> dict[int, list[str]]:
+    groups: defaultdict[int, list[str]] = defaultdict(list)
+    for name in names:
+        groups[bucket_of(name)].append(name)
+    return groups
+
+
+class RedisStore:
+    """Implements `stores.base.Store`. Every method is one round trip of one command a bucket.
+
+    Args:
+        gateway: the way to Redis.
+        keyspace: the namespace that is ours.
+    """
+
+    def __init__(self, gateway: RedisGateway, keyspace: KeySpace) -> None:
+        self._gateway = gateway
+        self._keys = keyspace
+        names = ("begin", "fill", "release", "renew", "delete", "invalidate", "replace_epoch")
+        self._sha = {name: gateway.script(name) for name in names}
+        gateway.on_new_server = self._adopt
+
+    def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
+        """See `Store.read`."""
+        space, commands, plan = self._keys, [], []
+        by_key, by_tag = _by_bucket(keys), _by_bucket(tags)
+        for bucket in by_key.keys() | by_tag.keys():
+            mine, versions = by_key.get(bucket, []), by_tag.get(bucket, [])
+            commands.append(
+                ("MGET", space.epoch(bucket), *map(space.value, mine), *map(space.version, versions))
+            )
+            plan.append((bucket, mine, versions))
+        *found, time = self._gateway.run([*commands, ("TIME",)], "read")
+        blobs: dict[str, bytes] = {}
+        epochs: dict[int, bytes] = {}
+        counters: dict[str, int] = {}
+        for (bucket, mine, versions), (epoch, *rest) in zip(plan, found, strict=True):
+            if epoch is not None:
+                epochs[bucket] = epoch
+            blobs.update((key, blob) for key, blob in zip(mine, rest, strict=False) if blob is not None)
+            counters.update(_counters(versions, rest[len(mine) :]))
+        return Snapshot(Versions(_milliseconds(time), epochs, counters), blobs)
+
+    def begin(
+        self, seen: Mapping[str, bytes | None], tags: Collection[str], token: bytes, life: float
+    ) -> Started:
+        """See `Store.begin`."""
+        by_key, by_tag = _by_bucket(seen), _by_bucket(tags)
+        plan = [(b, by_key.get(b, []), by_tag.get(b, [])) for b in by_key.keys() | by_tag.keys()]
+        life_ms = math.ceil(1000 * max(life, _LEAST_VERSION_LIFE))
+        commands = [self._begin(b, keys, mine, seen, token, life_ms) for b, keys, mine in plan]
+        replies = self._gateway.run(commands, "begin")
+        try:
+            return _started(plan, replies)
+        except _TOO_ODD as error:
+            raise StoreUnavailable(f"an odd reply: {error!r}") from error
+
+    def _begin(
+        self,
+        bucket: int,
+        keys: list[str],
+        tags: list[str],
+        seen: Mapping[str, bytes | None],
+        token: bytes,
+        life_ms: int,
+    ) -> Command:
+        space = self._keys
+        names = [space.epoch(bucket), space.sequence(bucket), *map(space.version, tags)]
+        for key in keys:
+            names += [space.lease(key), space.value(key)]
+        known = ["*" if seen[key] is None else seen[key] or b"" for key in keys]
+        arguments = [new_stamp(), space.channels[bucket], len(tags), life_ms, token, LEASE_MS, *known]
+        return self._script("begin", names, arguments)
+
+    def fill(self, writes: Sequence[Write], token: bytes) -> frozenset[str]:
+        """See `Store.fill`."""
+        by_key = {write.key: write for write in writes}
+        commands: list[Command] = []
+        order: list[list[str]] = []
+        for bucket, keys in _by_bucket(by_key).items():
+            places: list[str] = []
+            parts: list[str | bytes | int] = []
+            for key in keys:
+                places += [self._keys.lease(key), self._keys.value(key)]
+                parts += [by_key[key].life_ms, by_key[key].blob]
+            head: list[str | bytes | int] = [self._keys.channels[bucket], token, encode_names(keys)]
+            commands.append(self._script("fill", places, [*head, *parts]))
+            order.append(keys)
+        replies = self._gateway.run(commands, "fill")
+        return frozenset(
+            key
+            for keys, reply in zip(order, replies, strict=True)
+            for key, kept in zip(keys, reply, strict=True)
+            if kept
+        )
+
+    def release(self, keys: Collection[str], token: bytes) -> None:
+        """See `Store.release`."""
+        commands = [
+            self._script(
+                "release",
+                map(self._keys.lease, mine),
+                [self._keys.channels[bucket], token, encode_names(mine)],
+            )
+            for bucket, mine in _by_bucket(keys).items()
+        ]
+        self._gateway.run(commands, "release")
+
+    def renew(self, keys: Collection[str], token: bytes) -> None:
+        """See `Store.renew`."""
+        groups = _by_bucket(keys).values()
+        self._gateway.run(
+            [self._script("renew", map(self._keys.lease, mine), [token, LEASE_MS]) for mine in groups]
+        )
+
+    def delete(self, keys: Collection[str]) -> int:
+        """See `Store.delete`."""
+        commands = []
+        for bucket, mine in _by_bucket(keys).items():
+            places = [self._keys.epoch(bucket), self._keys.sequence(bucket)]
+            for key in mine:
+                places += [self._keys.lease(key), self._keys.value(key)]
+            arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine))
+            commands.append(self._script("delete", places, arguments))
+        return sum(self._gateway.run(commands, "delete"))
+
+    def invalidate(self, tags: Collection[str]) -> None:
+        """See `Store.invalidate`."""
+        commands = []
+        for bucket, mine in _by_bucket(tags).items():
+            places = [self._keys.epoch(bucket), self._keys.sequence(bucket), *map(self._keys.version, mine)]
+            arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine))
+            commands.append(self._script("invalidate", places, arguments))
+        self._gateway.run(commands, "invalidate")
+
+    def clear(self) -> None:
+        """See `Store.clear`."""
+        self._gateway.run(self._replace_epochs(""), "clear")
+
+    def _adopt(self, run_id: str, ask: Ask) -> None:
+        """Replace the epochs that were made on another run of the server than *run_id*."""
+        ask([("SCRIPT", "LOAD", self._gateway.script_text(self._sha["replace_epoch"]))])
+        ask(self._replace_epochs(run_id))
+
+    def _replace_epochs(self, run_id: str) -> list[Command]:
+        space = self._keys
+        return [
+            self._script(
+                "replace_epoch",
+                [space.epoch(bucket), space.sequence(bucket), space.run(bucket)],
+                [new_stamp(), space.channels[bucket], run_id],
+            )
+            for bucket in range(BUCKETS)
+        ]
+
+    def _script(self, name: str, keys: Iterable[str], arguments: Iterable[str | bytes | int]) -> Command:
+        places = list(keys)
+        return ("EVALSHA", self._sha[name], len(places), *places, *arguments)
+
+
+def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence[Any]) -> Started:
+    epochs: dict[int, bytes] = {}
+    counters: dict[str, int] = {}
+    granted: set[str] = set()
+    busy: dict[str, float] = {}
+    changed: dict[str, bytes] = {}
+    now = 0
+    for (bucket, keys, tags), (epoch, time, found, outcomes) in zip(plan, replies, strict=True):
+        now = _milliseconds(time)
+        epochs[bucket] = epoch
+        counters.update(_counters(tags, found))
+        for key, outcome in zip(keys, outcomes, strict=True):
+            if isinstance(outcome, bytes):
+                changed[key] = outcome
+            elif outcome == 1:
+                granted.add(key)
+            else:
+                busy[key] = -outcome / 1000
+    return Started(Versions(now, epochs, counters), frozenset(granted), busy, changed)
+
+
+def _milliseconds(time: Sequence[bytes]) -> int:
+    """Return the reply to TIME, seconds and microseconds, as Unix ms."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000
+
+
+def _counters(tags: Sequence[str], found: Sequence[Any]) -> Iterable[tuple[str, int]]:
+    """Pair tags with their counters; what is no number does not count as one."""
+    for tag, counter in zip(tags, found, strict=True):
+        if isinstance(counter, bytes) and counter.isdigit():
+            yield tag, int(counter)

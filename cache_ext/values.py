@@ -1,0 +1,166 @@
+"""Values to msgpack and back, exactly: what comes out equals what went in, in value and in type."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+from markupsafe import Markup
+from msgspec.msgpack import Ext
+
+from cache_ext.errors import ConfigurationError, PayloadError, UnsupportedValue
+
+T = TypeVar("T")
+
+_PLAIN = (type(None), bool, int, float, str, bytes)
+_REGISTERED = 64
+"""Extension code of registered types; the built-in ones stay below."""
+_DECODE_FAILURES = (msgspec.MsgspecError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError)
+"""All that hostile bytes can make the decoders below raise."""
+
+
+def _moment_out(moment: datetime | time) -> list[str | int]:
+    zone = moment.tzinfo
+    if isinstance(zone, ZoneInfo) and zone.key:
+        return [moment.replace(tzinfo=None).isoformat(), moment.fold, zone.key]
+    if zone is None or type(zone) is timezone:
+        return [moment.isoformat(), moment.fold]
+    raise UnsupportedValue(f"cannot keep a {type(moment).__name__} with a {type(zone).__name__} exactly")
+
+
+def _moment_in(kind: type[Any]) -> Callable[[Any], Any]:
+    def decode(body: Any) -> Any:
+        text, fold, *zone = body
+        moment = kind.fromisoformat(text).replace(fold=fold)
+        return moment.replace(tzinfo=ZoneInfo(zone[0])) if zone else moment
+
+    return decode
+
+
+class _Kind(NamedTuple):
+    """How one type travels: its extension code, to something simpler, and back."""
+
+    code: int
+    out: Callable[[Any], Any]
+    back: Callable[[Any], Any]
+
+
+_KINDS: dict[type, _Kind] = {
+    tuple: _Kind(1, list, tuple),
+    set: _Kind(2, list, set),
+    frozenset: _Kind(3, list, frozenset),
+    Decimal: _Kind(4, str, Decimal),
+    datetime: _Kind(5, _moment_out, _moment_in(datetime)),
+    date: _Kind(6, date.isoformat, date.fromisoformat),
+    time: _Kind(7, _moment_out, _moment_in(time)),
+    timedelta: _Kind(8, lambda d: [d.days, d.seconds, d.microseconds], lambda b: timedelta(b[0], b[1], b[2])),
+    uuid.UUID: _Kind(9, lambda u: u.bytes, lambda b: uuid.UUID(bytes=b)),
+    Markup: _Kind(10, str, Markup),
+}
+_PAIRS = 11
+"""Extension code of a dict that has keys which msgpack maps cannot have."""
+_BACK = {_PAIRS: dict} | {kind.code: kind.back for kind in _KINDS.values()}
+_IMMUTABLE = frozenset({*_PLAIN, Decimal, datetime, date, time, timedelta, uuid.UUID, Markup})
+
+
+class _Registered(NamedTuple):
+    name: str
+    out: Callable[[Any], bytes]
+    back: Callable[[bytes], Any]
+    shared: bool
+
+
+class ValueCodec:
+    """Knows the built-in types and those registered with it."""
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(ext_hook=self._ext_in)
+        self._by_type: dict[type, _Registered] = {}
+        self._by_name: dict[str, _Registered] = {}
+
+    def register(
+        self,
+        kind: type[T],
+        *,
+        name: str,
+        encode: Callable[[T], bytes] | None = None,
+        decode: Callable[[bytes], T] | None = None,
+        shared: bool = False,
+    ) -> None:
+        """Make values of *kind* (not of its subclasses) cacheable.
+
+        Args:
+            name: what stands in the stored bytes; never reuse one for another shape.
+            encode, decode: to bytes and back; without them *kind* is a msgspec Struct (or another type
+                that msgspec decodes strictly), so hostile bytes cannot become anything else.
+            shared: instances never change; readers may be given the same object.
+        Raises:
+            ConfigurationError: the type or the name is taken.
+        """
+        if kind in self._by_type or kind in _KINDS or name in self._by_name:
+            raise ConfigurationError(f"{kind.__name__} or the name {name!r} is registered already")
+        out = encode or self._encoder.encode
+        back = decode or msgspec.msgpack.Decoder(kind).decode
+        self._by_type[kind] = self._by_name[name] = _Registered(name, out, back, shared)
+
+    def is_shared(self, value: Any) -> bool:
+        """Tell whether all readers may be given this very object, since nobody can change it."""
+        kind = type(value)
+        if kind in _IMMUTABLE:
+            return True
+        registered = self._by_type.get(kind)
+        return registered is not None and registered.shared
+
+    def encode(self, value: Any) -> bytes:
+        """Return *value* as msgpack.
+
+        Raises:
+            UnsupportedValue: it, or something inside it, cannot be kept exactly.
+        """
+        try:
+            return self._encoder.encode(self._out(value))
+        except (RecursionError, OverflowError, UnicodeEncodeError, msgspec.MsgspecError) as error:
+            raise UnsupportedValue(f"cannot keep this {type(value).__name__} exactly: {error}") from error
+
+    def decode(self, payload: bytes | msgspec.Raw) -> Any:
+        """Return the value that *payload* stands for.
+
+        Raises:
+            PayloadError: it stands for none.
+        """
+        try:
+            return self._decoder.decode(payload)
+        except _DECODE_FAILURES as error:
+            raise PayloadError(f"undecodable value: {error}") from error
+
+    def _out(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is dict:
+            if all(type(key) in _PLAIN for key in value):
+                return {key: self._out(item) for key, item in value.items()}
+            pairs = [[self._out(key), self._out(item)] for key, item in value.items()]
+            return Ext(_PAIRS, self._encoder.encode(pairs))
+        if kind is list:
+            return [self._out(item) for item in value]
+        if known := _KINDS.get(kind):
+            return Ext(known.code, self._encoder.encode(self._out(known.out(value))))
+        if registered := self._by_type.get(kind):
+            return Ext(_REGISTERED, self._encoder.encode([registered.name, registered.out(value)]))
+        raise UnsupportedValue(
+            f"cannot keep a {kind.__module__}.{kind.__qualname__}; register_type makes it cacheable"
+        )
+
+    def _ext_in(self, code: int, body: memoryview) -> Any:
+        content = self._decoder.decode(body)
+        if code == _REGISTERED:
+            name, encoded = content
+            return self._by_name[name].back(encoded)
+        return _BACK[code](content)
