@@ -1,0 +1,196 @@
+"""Imports point down the ranks, and cache, provider and HTTP meet only where the design says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.layers import Ban, ban_problems, late_import_problems, rank_problems
+
+ROOT = Path(__file__).parent.parent
+
+# A row a rank, lowest first; a module imports only from rows above its own. A new row needs no renumbering.
+CACHE_EXT_ROWS = (
+    ("errors", "entry", "budget", "metrics", "stores"),
+    ("keys", "messages", "breaker", "near", "seal", "settings", "values"),
+    ("codec", "connection", "flights", "frames", "stores.base"),
+    ("stores.local", "stores.redis", "subscription", "outbox", "upkeep"),
+    ("backplane",),
+    ("reader",),
+    ("origin",),
+    ("loading",),
+    ("refreshing",),
+    ("runtime",),
+    ("fetching", "invalidation"),
+    ("engine",),
+    ("opening",),
+    ("",),
+)
+CACHE_EXT_RANKS = {
+    f"cache_ext.{name}".rstrip("."): rank for rank, row in enumerate(CACHE_EXT_ROWS) for name in row
+}
+
+WHERE_CACHE_AND_PROVIDER_MEET = ("shivx.services", "shivx.app")
+BANS = (
+    Ban(
+        ("cache_ext",),
+        ("shivx", "blueprints", "wsgi", "tests"),
+        "anyone can use cache_ext alone; what it needs is handed in as callables",
+    ),
+    Ban(
+        ("shivx",),
+        ("blueprints", "wsgi"),
+        "the core does not know HTTP; only the factory registers blueprints",
+        but_importers=("shivx.app",),
+    ),
+    Ban(
+        ("shivx.providers",),
+        ("cache_ext",),
+        "a provider answers, services cache",
+        but_targets=("cache_ext.errors",),
+    ),
+    Ban(
+        ("shivx", "blueprints", "wsgi"),
+        ("shivx.providers",),
+        "cache and provider meet in shivx.services; shivx.app joins them",
+        but_importers=("shivx.providers", *WHERE_CACHE_AND_PROVIDER_MEET),
+    ),
+    Ban(
+        ("cache_ext", "shivx", "blueprints", "wsgi"),
+        ("tests",),
+        "the product does not need its tests",
+    ),
+)
+
+# (module, imported late) -> why not at the top.
+LATE_IMPORTS: dict[tuple[str, str], str] = {}
+
+
+def test_cache_ext_imports_point_down_the_ranks() -> None:
+    """Every module of cache_ext has a rank and imports from lower ones only."""
+    assert "\n".join(rank_problems(ROOT, "cache_ext", CACHE_EXT_RANKS)) == ""
+
+
+def test_packages_meet_only_where_the_design_says() -> None:
+    """No import crosses a border between cache_ext, shivx, its providers, and blueprints."""
+    assert "\n".join(ban_problems(ROOT, *BANS)) == ""
+
+
+def test_imports_stand_at_the_top() -> None:
+    """An import inside a function has a stated reason."""
+    assert "\n".join(late_import_problems(ROOT, LATE_IMPORTS)) == ""
+
+
+def plant(root: Path, name: str, text: str) -> None:
+    """Write a module of a made-up tree; its package becomes one."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / "__init__.py").touch()
+    path.write_text(text)
+
+
+@pytest.fixture
+def pair_of_modules(tmp_path: Path) -> Path:
+    """A package of two modules, of which `high` imports `low`."""
+    plant(tmp_path, "cache_ext/low.py", "LOW = 1\n")
+    plant(tmp_path, "cache_ext/high.py", "from cache_ext import low\nfrom cache_ext.low import LOW\n")
+    return tmp_path
+
+
+RANKS = {"cache_ext.low": 0, "cache_ext.high": 1, "cache_ext": 2}
+
+
+def test_import_of_a_lower_rank_is_fine(pair_of_modules: Path) -> None:
+    """A tree in order has no problems."""
+    assert rank_problems(pair_of_modules, "cache_ext", RANKS) == []
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_import_of_the_same_or_a_higher_rank_is_seen(pair_of_modules: Path, rank: int) -> None:
+    """Both ways to write the import are reported."""
+    problems = rank_problems(pair_of_modules, "cache_ext", RANKS | {"cache_ext.low": rank})
+    message = f"rank 1 imports cache_ext.low of rank {rank}"
+    assert problems == [f"cache_ext/high.py:{line}: {message}" for line in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from . import high",
+        "from .high import X",
+        "import cache_ext.high",
+        "if TYPE_CHECKING:\n    from cache_ext.high import X",
+        "def f():\n    from cache_ext.high import X",
+        "from cache_ext import X",
+    ],
+)
+def test_every_form_of_import_is_seen(pair_of_modules: Path, text: str) -> None:
+    """Relative, absolute, for types only, late, or through the package: it points up."""
+    plant(pair_of_modules, "cache_ext/low.py", text)
+    assert len(rank_problems(pair_of_modules, "cache_ext", RANKS)) == 1
+
+
+def test_module_without_rank_is_seen(pair_of_modules: Path) -> None:
+    """A new module must be given a rank."""
+    plant(pair_of_modules, "cache_ext/stores/new.py", "")
+    problems = rank_problems(pair_of_modules, "cache_ext", RANKS)
+    assert [line.partition(" has no rank")[0].split()[-1] for line in problems] == [
+        "cache_ext.stores",
+        "cache_ext.stores.new",
+    ]
+
+
+def test_rank_without_module_is_seen(pair_of_modules: Path) -> None:
+    """A removed module must leave the table."""
+    problems = rank_problems(pair_of_modules, "cache_ext", RANKS | {"cache_ext.gone": 0})
+    assert problems == ["cache_ext.gone has a rank, but there is no such module"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cache_ext/a.py", "import shivx.models"),
+        ("cache_ext/a.py", "from blueprints import market"),
+        ("shivx/models.py", "from blueprints.market import view"),
+        ("shivx/providers/a.py", "from cache_ext import TieredCache"),
+        ("shivx/providers/ccxt/a.py", "import cache_ext.engine"),
+        ("shivx/indicators.py", "from shivx.providers.simulated import SimulatedExchange"),
+        ("blueprints/market.py", "from shivx import providers"),
+        ("wsgi.py", "import shivx.providers.base"),
+        ("shivx/a.py", "from tests.fakes import FakeClock"),
+    ],
+)
+def test_import_over_a_border_is_seen(tmp_path: Path, name: str, text: str) -> None:
+    """Each border is guarded."""
+    plant(tmp_path, "shivx/providers/base.py", "")
+    plant(tmp_path, name, text)
+    (problem,) = ban_problems(tmp_path, *BANS)
+    assert problem.startswith(f"{name}:1: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shivx/services.py", "import cache_ext\nimport shivx.providers.base"),
+        ("shivx/app.py", "import blueprints.market\nimport shivx.providers.ccxt"),
+        ("shivx/providers/a.py", "from cache_ext.errors import StoreError\nimport shivx.providers.base"),
+        ("blueprints/market.py", "import cache_ext\nimport shivx.services"),
+        ("cache_ext/a.py", "import shivxlike"),
+    ],
+)
+def test_import_that_the_design_wants_is_fine(tmp_path: Path, name: str, text: str) -> None:
+    """What belongs together may meet."""
+    plant(tmp_path, "shivx/providers/base.py", "")
+    plant(tmp_path, name, text)
+    assert ban_problems(tmp_path, *BANS) == []
+
+
+def test_late_import_is_seen_unless_allowed(tmp_path: Path) -> None:
+    """The permission is for one module and one import, and ends when nothing uses it."""
+    plant(tmp_path, "shivx/a.py", "def f():\n    import ccxt\n\n\nclass A:\n    import json\n")
+    permission = {("shivx.a", "ccxt"): "78 MB, only when configured"}
+    assert late_import_problems(tmp_path, {}) == ["shivx/a.py:2: late import of ccxt"]
+    assert late_import_problems(tmp_path, permission) == []
+    plant(tmp_path, "shivx/a.py", "import ccxt\n")
+    assert late_import_problems(tmp_path, permission) == ["shivx.a no longer imports ccxt late"]
