@@ -1,0 +1,84 @@
+"""Order books of the simulated exchange: ordered, around the last price, on a grid that stays."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shivx.providers.simulated.book import Book
+from shivx.providers.simulated.listing import LISTINGS
+from tests.simulated import BUSY, DAY_MS, NOON, PAIRS, SLOT_MS, TINY, SimulatedMarket
+
+MARKET = SimulatedMarket()
+moments = st.integers(NOON - 3000 * DAY_MS, NOON + 3000 * DAY_MS)
+pairs = st.sampled_from(PAIRS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pair=pairs, now_ms=moments, depth=st.integers(1, 500))
+def test_book_is_ordered_around_the_last_price(pair, now_ms, depth):
+    """Bids fall, asks rise, and the last price lies strictly between the best two; no level is empty."""
+    MARKET.now_ms = now_ms
+    book = MARKET.book(pair, depth)
+    bids, asks = ([Decimal(price) for price, _ in side] for side in (book.bids, book.asks))
+    assert all(a > b for a, b in pairwise(bids))
+    assert all(a < b for a, b in pairwise(asks))
+    assert bids[0] < Decimal(MARKET.trades(pair, 1).trades[0].price) < asks[0]
+    assert len(asks) == depth
+    assert len(bids) == depth or 0 < bids[-1] < asks[0] - bids[0]
+    assert all(Decimal(amount) > 0 for _, amount in book.bids + book.asks)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pair=pairs, now_ms=moments)
+def test_ticker_quotes_the_top_of_the_book(pair, now_ms):
+    """The ticker's bid and ask are the first levels of the book."""
+    MARKET.now_ms = now_ms
+    book, ticker = MARKET.book(pair, 1), MARKET.ticker(pair)
+    assert (ticker.bid, ticker.ask) == (book.bids[0][0], book.asks[0][0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(pair=pairs, now_ms=moments, depth=st.integers(1, 499))
+def test_shallow_book_is_the_top_of_the_deep_one(pair, now_ms, depth):
+    """The depth asked for changes nothing in the levels given."""
+    MARKET.now_ms = now_ms
+    deep, shallow = MARKET.book(pair, 500), MARKET.book(pair, depth)
+    assert (shallow.bids, shallow.asks) == (deep.bids[:depth], deep.asks[:depth])
+
+
+@settings(max_examples=40, deadline=None)
+@given(pair=pairs, slot=st.integers(NOON // SLOT_MS - 10**7, NOON // SLOT_MS), move=st.integers(-300, 300))
+def test_level_keeps_its_size_while_the_price_moves(pair, slot, move):
+    """In one slot a price has one size, wherever the last trade was; all but the best levels stay."""
+    listing = LISTINGS[pair]
+    book = Book(listing, seed=1)
+    last = int(listing.reference)
+    for side in (book.bids, book.asks):
+        here = dict(zip(*(part.tolist() for part in vars(side(last, slot, 400)).values()), strict=True))
+        there = dict(
+            zip(*(part.tolist() for part in vars(side(last + move, slot, 400)).values()), strict=True)
+        )
+        shared = here.keys() & there.keys()
+        assert all(here[price] == there[price] for price in shared)
+        assert len(shared) >= 400 - 2 - abs(move)
+
+
+def test_most_levels_outlive_a_slot():
+    """From one slot to the next most of the book rests; after ten minutes nearly all of it is new."""
+    market = SimulatedMarket()
+    before = set(market.book(BUSY, 200).bids)
+    market.now_ms += SLOT_MS
+    assert len(before & set(market.book(BUSY, 200).bids)) > 120
+    market.now_ms += 120 * SLOT_MS
+    assert len(before & set(market.book(BUSY, 200).bids)) < 10
+
+
+def test_bids_end_above_zero():
+    """At the lowest price there can be, the only bid is one tick."""
+    book = Book(LISTINGS[TINY], seed=1)
+    assert book.bids(last=2, slot=NOON // SLOT_MS, depth=500).prices.tolist() == [1]
+    assert len(book.asks(last=2, slot=NOON // SLOT_MS, depth=500).prices) == 500
