@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # Below Linux's range for outgoing connections (32768 and up): a client that retries while the server is
@@ -95,3 +96,25 @@ def terminate(process: subprocess.Popen[bytes], timeout: float = STOP_SECONDS) -
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of this machine, as /proc shows it. `ended`: it is a zombie."""
+
+    pid: int
+    parent: int
+    session: int
+    ended: bool
+    command: str
+
+
+def processes() -> Iterator[Process]:
+    """Yield the processes that run now."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent, _, session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has just ended
+            continue
+        yield Process(int(folder.name), int(parent), int(session), state in "ZX", command.strip())

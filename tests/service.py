@@ -1,0 +1,213 @@
+"""The whole service for tests: gunicorn with workers, in a process group and instance folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.processes import free_port, processes, spawn
+from tests.waiting import until
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0  # draining, then the embedded Valkey's linger
+ANSWER_SECONDS = 10.0
+GUNICORN = Path(sys.executable).with_name("gunicorn")  # of the virtual environment
+SHOWN_LOG_CHARACTERS = 20_000
+# No proxy stands between a test and its server, whatever the developer's environment says.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service answered; `headers` are read without regard to case."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+class GunicornService:
+    """``gunicorn -c gunicorn.conf.py wsgi:app`` while the with block lasts. Use from the main thread.
+
+    The service sees neither the developer's SHIVX_ variables nor a `.env`: it runs in a folder of its own.
+    On failure, of the service or of the block, its log is printed.
+
+    Args:
+        workers: how many worker processes.
+        worker_class: gunicorn's name of one, say ``gthread``; what gunicorn.conf.py says if None.
+        env: further environment variables; None as value removes one.
+        options: further command-line options of gunicorn.
+        bind: HOST:PORT; a free loopback port if None.
+        root: the folder with gunicorn.conf.py and wsgi.py.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        worker_class: str | None = None,
+        env: Mapping[str, str | None] | None = None,
+        options: Sequence[str] = (),
+        bind: str | None = None,
+        root: Path = ROOT,
+    ) -> None:
+        self._bind = bind or f"127.0.0.1:{free_port()}"
+        self._root = root
+        self._changes = {"SHIVX_BIND": self._bind, "WEB_CONCURRENCY": str(workers), **(env or {})}
+        self._options = [*(["--worker-class", worker_class] if worker_class else []), *options]
+        self._workers = workers
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address, without slash at the end."""
+        return f"http://{self._bind}"
+
+    @property
+    def pid(self) -> int:
+        """The number of gunicorn's master process."""
+        return self._master().pid
+
+    @property
+    def log(self) -> str:
+        """What the service has logged so far."""
+        return self._log.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the service and return when all workers are there and `/readyz` answers 200.
+
+        Raises:
+            RuntimeError: it ended.
+            TimeoutError: it is not ready within 30 s.
+        """
+        # Not in pytest's tmp_path: sockets lie in it, and their paths are limited to some 107 bytes.
+        self.instance_dir = Path(tempfile.mkdtemp(prefix="shivx-service-", dir="/tmp"))
+        self._log = self.instance_dir / "gunicorn.log"
+        config = self._root / "gunicorn.conf.py"
+        self._process = spawn(
+            [GUNICORN, "-c", config, *self._options, "wsgi:app"],
+            self._log,
+            cwd=self.instance_dir,
+            env=self._environment(),
+            on_parent_death=signal.SIGTERM,
+        )
+        until(self._is_ready_or_ended, "the service is ready", START_SECONDS)
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the service ended with exit status {self._process.returncode}")
+
+    def stop(self) -> None:
+        """End the service with SIGTERM and remove its instance folder.
+
+        Raises:
+            AssertionError: a process of it is left after 20 s; it is killed.
+        """
+        if self._process is None:
+            return
+        master, self._process = self._process, None
+        master.send_signal(signal.SIGTERM)
+        try:
+            master.wait(STOP_SECONDS)
+            until(lambda: not self._left(master.pid), "all processes are gone", STOP_SECONDS)
+        except (subprocess.TimeoutExpired, TimeoutError):
+            left = self._left(master.pid)
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            master.wait()
+            raise AssertionError(f"{STOP_SECONDS} s after SIGTERM there are {left}") from None
+        finally:
+            shutil.rmtree(self.instance_dir)
+
+    def __enter__(self) -> Self:
+        """Start the service."""
+        try:
+            self.start()
+        except BaseException:
+            self._show_log()
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the service; print its log if the block failed."""
+        if error is not None:
+            self._show_log()
+        self.stop()
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a GET for *path*, on a new connection; an error status is an answer like others.
+
+        Raises:
+            OSError: no answer within 10 s.
+        """
+        return self.send("GET", path, headers=headers)
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send any request; see `get`."""
+        request = urllib.request.Request(self.url + path, body, dict(headers or {}), method=method)
+        try:
+            with DIRECT.open(request, timeout=ANSWER_SECONDS) as response:
+                return Answer(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as response:
+            with response:
+                return Answer(response.code, response.headers, response.read())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the master a signal: HUP reloads, TTIN adds a worker, TTOU removes one."""
+        self._master().send_signal(number)
+
+    def worker_pids(self) -> list[int]:
+        """Return the numbers of the worker processes that run now."""
+        master = self.pid
+        return sorted(found.pid for found in processes() if found.parent == master and not found.ended)
+
+    def _master(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the service does not run")
+        return self._process
+
+    def _is_ready_or_ended(self) -> bool:
+        if self._master().poll() is not None:
+            return True
+        try:
+            return self.get("/readyz").status == 200 and len(self.worker_pids()) >= self._workers
+        except OSError:
+            return False
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("SHIVX_") and name not in ("GUNICORN_CMD_ARGS", "PYTHONWARNINGS")
+        }
+        own = {"SHIVX_INSTANCE_DIR": str(self.instance_dir / "instance"), "PYTHONPATH": str(self._root)}
+        merged = {**inherited, **own, **self._changes}
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def _left(self, session: int) -> list[int]:
+        """Return the processes of the service: those of its session, and those that name its folder."""
+        folder = str(self.instance_dir)
+        return [
+            found.pid
+            for found in processes()
+            if not found.ended and (found.session == session or folder in found.command)
+        ]
+
+    def _show_log(self) -> None:
+        print(f"--- log of the service on {self._bind} ---\n{self.log[-SHOWN_LOG_CHARACTERS:]}\n--- end ---")
