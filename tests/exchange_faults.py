@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.exchange_wire import DIALECTS, Number, Reply
+from tests.exchange_dialects import DIALECTS
+from tests.exchange_wire import Number, Reply
 
 # Faults of the wire, done by the server: it waits, drips, cuts, floods.
 WIRE_FAULTS = frozenset(
@@ -85,7 +86,7 @@ def spoil(exchange: str, fault: Fault, reply: Reply) -> Reply:
     if fault.kind == "unknown_pair":
         return dialect.unknown_pair
     if fault.kind == "status":
-        return Reply(int(fault.value), {"message": "Internal trouble"})
+        return Reply(int(str(fault.value).split()[0]), {"message": "Internal trouble"})
     if fault.kind == "error":
         return Reply(200, {"error": [fault.value]})
     return Reply(reply.status, _CONTENT_FAULTS[fault.kind](reply.body, fault.value))

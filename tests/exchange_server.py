@@ -27,8 +27,9 @@ from types import FrameType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.exchange_dialects import DIALECTS
 from tests.exchange_faults import CONTENT_FAULTS, WIRE_FAULTS, Fault, FaultTable, spoil
-from tests.exchange_wire import DIALECTS, Reply, to_json
+from tests.exchange_wire import Reply, to_json
 
 DRIP_SECONDS = 0.05  # between two bytes: far below any timeout for a single read
 FLOOD_BYTES = 64 * 1024 * 1024
@@ -142,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         parts = urlsplit(self.path)
         owner = self.server.owner
         if parts.path == "/__counts":
@@ -160,11 +161,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {}
         if fault is not None:
             reply = spoil(owner.exchange, fault, reply)
-            if fault.kind in {"limit", "other_limit", "status"} and isinstance(fault.value, str):
-                headers["Retry-After"] = fault.value.rpartition(" retry ")[2]
+            if fault.kind == "status" and " retry " in str(fault.value):
+                headers["Retry-After"] = fault.value.partition(" retry ")[2]
         self._send(reply.status, to_json(reply.body).encode(), headers)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
         if asked:
             self.server.owner.fault(**asked)

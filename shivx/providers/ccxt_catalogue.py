@@ -6,6 +6,7 @@ answers. Its bytes come through Redis, so they are checked before ccxt sees them
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -28,6 +29,16 @@ _STATUS: dict[object, str] = {True: "active", False: "inactive"}
 _DROPPED = frozenset(
     {"info", "limits", "precision", "taker", "maker", "percentage", "tierBased", "feeSide", "fees"}
 )
+# What every listed market has, so it need not be kept.
+_SPOT = {
+    "type": "spot",
+    "spot": True,
+    "swap": False,
+    "future": False,
+    "option": False,
+    "contract": False,
+    "margin": False,
+}
 # Ids go into addresses: nothing that could lead to another path, and nothing invisible.
 _SAFE_ID = re.compile(r"[^\s/\\?#%\x00-\x1f\x7f]{1,64}")
 
@@ -47,10 +58,13 @@ def make_catalogue(client: CcxtClient, profile: Profile, received_at: int) -> Ca
         OriginInvalid: there is no spot market at all.
     """
     listed: dict[Pair, dict[str, Any]] = {}
-    for raw in client.markets.values():
+    # Not client.markets: of two markets with one symbol that keeps the last, be it a dead one.
+    for raw in itertools.chain.from_iterable(client.markets_by_id.values()):
         pair = pair_of(raw.get("base"), raw.get("quote")) if raw.get("spot") is True else None
         if pair is None or not _is_safe(raw.get("id")):
             continue
+        if profile.lists_currencies and raw["base"] not in client.currencies:
+            continue  # ccxt has not learnt its name
         if pair not in listed or (raw.get("active") and not listed[pair].get("active")):
             listed[pair] = raw
     if not listed:
@@ -83,7 +97,7 @@ def adopt(client: CcxtClient, native: bytes) -> Mapping[Pair, str]:
         raise OriginInvalid("the catalogue cannot be read") from error
     if found.version != _FORMAT or not found.markets or not all(map(_is_restorable, found.markets.values())):
         raise OriginInvalid("the catalogue is not of this format")
-    client.set_markets(list(found.markets.values()))
+    client.set_markets([{**_SPOT, **market} for market in found.markets.values()])
     return {pair: market["symbol"] for pair, market in found.markets.items()}
 
 
@@ -101,7 +115,9 @@ def _essence(raw: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     if profile.info_fields is not None and isinstance(info, dict):
         info = {name: info[name] for name in profile.info_fields if name in info}
     kept = {
-        name: value for name, value in raw.items() if name not in _DROPPED and value not in (None, {}, [])
+        name: value
+        for name, value in raw.items()
+        if name not in _DROPPED and value not in (None, {}, []) and value != _SPOT.get(name)
     }
     return {**kept, "info": info or {}}
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import json
 import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from shivx.errors import ConfigurationError, OriginInvalid, OriginUnavailable
-from shivx.providers.ccxt_profiles import CcxtClient, Raw
+from shivx.providers.ccxt_profiles import CcxtClient, Profile, Raw
 from shivx.providers.http_line import Answer
 
 SOURCE_SETTING = "SHIVX_MARKET_SOURCE"
@@ -47,26 +47,26 @@ def load_class(exchange_id: str) -> type[CcxtClient]:
     package = importlib.util.find_spec("ccxt")
     if package is None:
         raise ConfigurationError(f"{SOURCE_SETTING}: ccxt is not installed")
-    problem = ConfigurationError(f"{SOURCE_SETTING}: ccxt knows no exchange {exchange_id!r}")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", exchange_id):
-        raise problem
+    folders = list(package.submodule_search_locations or [])
+    is_name = re.fullmatch(r"[a-z][a-z0-9_]*", exchange_id) is not None
+    if not is_name or not any((Path(folder) / f"{exchange_id}.py").is_file() for folder in folders):
+        raise ConfigurationError(f"{SOURCE_SETTING}: ccxt knows no exchange {exchange_id!r}")
     with _IMPORT_LOCK:
-        stand_in = ModuleType("ccxt")
-        stand_in.__path__ = list(package.submodule_search_locations or [])
-        whole = sys.modules.get("ccxt")
-        if whole is None:
-            sys.modules["ccxt"] = stand_in
-        try:
-            module = importlib.import_module(f"ccxt.{exchange_id}")
-        except ModuleNotFoundError:
-            raise problem from None
-        finally:
-            if whole is None:
-                del sys.modules["ccxt"]  # whoever imports ccxt later gets the real one
-    found = getattr(module, exchange_id, None)
-    if not inspect.isclass(found) or not hasattr(found, "fetch_ticker"):
-        raise problem
+        module = _import_alone(f"ccxt.{exchange_id}", folders)
+    found: type[CcxtClient] = getattr(module, exchange_id)
     return found
+
+
+def _import_alone(name: str, folders: list[str]) -> ModuleType:
+    if "ccxt" in sys.modules:
+        return importlib.import_module(name)
+    stand_in = ModuleType("ccxt")
+    stand_in.__path__ = folders
+    sys.modules["ccxt"] = stand_in
+    try:
+        return importlib.import_module(name)
+    finally:
+        del sys.modules["ccxt"]  # whoever imports ccxt later gets the real one
 
 
 def ccxt_errors() -> ModuleType:
@@ -87,7 +87,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def make_client_class(base: type[CcxtClient]) -> type[CcxtClient]:
+def make_client_class(base: type[CcxtClient], profile: Profile) -> type[CcxtClient]:
     """Return a subclass of ccxt's class *base* that talks through the `Call` in its attribute ``call``.
 
     A client is cheap to copy (`copy.copy`), and a copy with its own ``call`` serves one question: what ccxt
@@ -97,6 +97,7 @@ def make_client_class(base: type[CcxtClient]) -> type[CcxtClient]:
     class Client(base):  # type: ignore[misc]  # the base is known only at run time
         number = str  # ccxt keeps numbers as the exchange wrote them
         call: Call
+        answer: Raw = None  # the last one, parsed
 
         def throttle(self, cost: Raw = None) -> None:
             self.call.pace(float(cost or 1))
@@ -122,6 +123,7 @@ def make_client_class(base: type[CcxtClient]) -> type[CcxtClient]:
                 raise OriginUnavailable(details, retry_after=60.0)
             if answer.status >= 300 or found is None:
                 raise OriginInvalid(details)
+            self.answer = found
             return found
 
         def on_json_response(self, text: str) -> Raw:
@@ -130,6 +132,17 @@ def make_client_class(base: type[CcxtClient]) -> type[CcxtClient]:
         def parse_order_book_bid_ask(self, level: Raw, price: Raw = 0, amount: Raw = 1, _: Raw = 2) -> Raw:
             # ccxt's own goes through a float. Order is restored by us: as text it would be alphabetical.
             return [self.safe_string(level, price), self.safe_string(level, amount)]
+
+        def parse_ohlcvs(self, rows: Raw, market: Raw = None, *_: Raw, **__: Raw) -> Raw:
+            # ccxt's own cuts the answer to the limit, so a row that came twice pushes a later one out.
+            return [self.parse_ohlcv(row, market) for row in rows]
+
+        def fetch_currencies(self, params: Raw = None) -> Raw:
+            found = super().fetch_currencies(params or {})
+            if profile.lists_currencies and not found:
+                # Without them ccxt would name the markets by the exchange's own codes.
+                raise OriginInvalid(f"{self.id} lists no currency")
+            return found
 
         def safe_timestamp(self, values: Raw, key: Raw, default: Raw = None) -> Raw:
             # ccxt's own multiplies floats and loses a millisecond now and then.

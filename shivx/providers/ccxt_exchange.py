@@ -15,7 +15,14 @@ from shivx.providers.ccxt_call import CcxtCall, OriginLimiting, is_unexpected, t
 from shivx.providers.ccxt_candles import CandleRange, per_call
 from shivx.providers.ccxt_catalogue import adopt, make_catalogue
 from shivx.providers.ccxt_client import load_class, make_client, make_client_class
-from shivx.providers.ccxt_parse import parse_book, parse_candles, parse_ticker, parse_trades
+from shivx.providers.ccxt_parse import (
+    expect_book,
+    expect_rows,
+    parse_book,
+    parse_candles,
+    parse_ticker,
+    parse_trades,
+)
 from shivx.providers.ccxt_profiles import PROFILES, UNKNOWN, CcxtClient
 from shivx.providers.deadline import Deadline
 from shivx.providers.http_line import HttpLine
@@ -66,7 +73,7 @@ class CcxtExchange:
         self._monotonic = monotonic
         self._sleep = sleep
         self._line = HttpLine(monotonic)
-        self._client_class = make_client_class(load_class(exchange_id))
+        self._client_class = make_client_class(load_class(exchange_id), self._profile)
         self._interval = self._bare_client().rateLimit / 1000
         self._adopted: tuple[Catalogue, CcxtClient, Mapping[Pair, str]] | None = None
         self._lock = threading.Lock()
@@ -116,12 +123,14 @@ class CcxtExchange:
         """Return the best *depth* levels a side; see `MarketDataProvider`."""
         with self._question_about(catalogue, pair) as (client, symbol):
             raw = client.fetch_order_book(symbol, depth)
-            return parse_book(raw, pair, symbol, self._received_at(), depth=depth)
+            expect_book(client.answer, client.market(symbol), self._profile)
+            return parse_book(raw, pair, symbol, self._received_at(), depth=depth, profile=self._profile)
 
     def trades(self, catalogue: Catalogue, pair: Pair, limit: int) -> Trades:
         """Return up to *limit* latest trades; see `MarketDataProvider`."""
         with self._question_about(catalogue, pair) as (client, symbol):
             raw = client.fetch_trades(symbol, None, limit)
+            expect_rows(client.answer, client.market(symbol), self._profile)
             return parse_trades(raw, pair, symbol, self._received_at(), limit=limit, profile=self._profile)
 
     def candles(self, catalogue: Catalogue, pair: Pair, timeframe: str, since: int, until: int) -> Candles:
@@ -137,6 +146,7 @@ class CcxtExchange:
             found: dict[int, Candle] = {}
             for start, count in wanted.pages(per_call(client, self._profile), found):
                 raw = client.fetch_ohlcv(symbol, timeframe, start, count)
+                expect_rows(client.answer, client.market(symbol), self._profile)
                 found.update(parse_candles(raw, timeframe, self._received_at()))
             kept = tuple(found[at] for at in sorted(found) if since <= at < until)
             return Candles(
@@ -212,6 +222,8 @@ class CcxtExchange:
                 logger.warning("%s: ccxt could not read an answer", self._source, exc_info=error)
             meaning = translate(error, self._source, self._profile)
             self._note(client, meaning)
+            if meaning is error:
+                raise
             raise meaning from error
 
     def _note(self, client: CcxtClient, meaning: Exception) -> None:

@@ -21,6 +21,22 @@ from shivx.providers.ccxt_profiles import Profile, Raw
 _SIDES: dict[object, Side] = {"buy": "buy", "sell": "sell"}
 
 
+def expect_book(answer: Raw, market: Raw, profile: Profile) -> None:
+    """Raise OriginInvalid unless *answer*, as it came, has a book: to ccxt it would be an empty one."""
+    if profile.payload is None:
+        return
+    book = profile.payload(answer, market)
+    sides = [book.get("bids"), book.get("asks")] if isinstance(book, dict) else [None]
+    if not all(isinstance(side, list) for side in sides):
+        raise OriginInvalid("there is no book in the answer")
+
+
+def expect_rows(answer: Raw, market: Raw, profile: Profile) -> None:
+    """Raise OriginInvalid unless *answer*, as it came, has rows: to ccxt there would be none."""
+    if profile.payload is not None and not isinstance(profile.payload(answer, market), list):
+        raise OriginInvalid("there is no list in the answer")
+
+
 def parse_ticker(
     raw: Raw,
     pair: Pair,
@@ -72,10 +88,13 @@ def parse_ticker(
     )
 
 
-def parse_book(raw: Raw, pair: Pair, symbol: str, received_at: int, *, depth: int) -> OrderBook:
+def parse_book(
+    raw: Raw, pair: Pair, symbol: str, received_at: int, *, depth: int, profile: Profile
+) -> OrderBook:
     """Return the best *depth* levels a side from ccxt's order book.
 
     Levels without an amount are dropped. A crossed book is refused, a locked one is not (see `parse_ticker`).
+    An empty book is believed of an exchange whose answers we know (see `expect_book`), of others it is not.
 
     Raises:
         OriginInvalid: a level is not one, a price occurs twice on a side, or the book is crossed.
@@ -83,6 +102,8 @@ def parse_book(raw: Raw, pair: Pair, symbol: str, received_at: int, *, depth: in
     _expect_symbol(raw, symbol)
     bids = _levels(raw.get("bids"), descending=True)
     asks = _levels(raw.get("asks"), descending=False)
+    if not bids and not asks and profile.payload is None:
+        raise OriginInvalid("the book is empty")
     if bids and asks and Decimal(bids[0][0]) > Decimal(asks[0][0]):
         raise OriginInvalid("the best bid is above the best ask")
     return OrderBook(

@@ -27,6 +27,8 @@ class Profile:
         percent_is_24h: ccxt's ``percentage`` is over 24 hours.
         quotes_volume: ccxt's ``quoteVolume`` is the exchange's own number.
         stats: reads what its ticker lacks, (ccxt client, market id) -> open, high, low, volume of 24 hours.
+        lists_currencies: it has a public list of currencies, which ccxt needs to name its markets.
+        payload: finds the part of an answer that ccxt reads, (answer, market) -> part; None if not known.
         taker_side: reads the taker's side from a raw trade; None to believe ccxt.
         info_fields: fields of a market's raw answer that ccxt needs again, None for all.
         unknown_pair_texts, unavailable_texts: parts of error messages that ccxt has no class for.
@@ -40,10 +42,23 @@ class Profile:
     percent_is_24h: bool = True
     quotes_volume: bool = True
     stats: Callable[[CcxtClient, str], Mapping[str, Any]] | None = None
+    lists_currencies: bool = False
+    payload: Callable[[Raw, Raw], Raw] | None = None
     taker_side: Callable[[Raw], Side | None] | None = None
     info_fields: tuple[str, ...] | None = None
     unknown_pair_texts: tuple[str, ...] = ()
     unavailable_texts: tuple[str, ...] = ()
+
+
+def _whole(answer: Raw, market: Raw) -> Raw:
+    return answer
+
+
+def _kraken_payload(answer: Raw, market: Raw) -> Raw:
+    result = answer["result"]
+    name = market["info"].get("wsname")
+    # Kraken has been seen to answer under this name; ccxt understands that of books.
+    return result[name] if name in result and isinstance(result[name], dict) else result[market["id"]]
 
 
 def _kraken_taker_side(raw: Raw) -> Side | None:
@@ -72,6 +87,8 @@ PROFILES: Mapping[str, Profile] = {
         per_call=720,
         many_tickers=True,
         percent_is_24h=False,  # counted from midnight UTC
+        lists_currencies=True,
+        payload=_kraken_payload,
         quotes_volume=False,  # ccxt multiplies the volume by a rounded average price
         taker_side=_kraken_taker_side,
         info_fields=("wsname",),
@@ -81,6 +98,8 @@ PROFILES: Mapping[str, Profile] = {
     "coinbaseexchange": Profile(
         whole_history=True,
         per_call=300,
+        lists_currencies=True,
+        payload=_whole,
         stats=_coinbase_stats,
         taker_side=_coinbase_taker_side,
         info_fields=(),
@@ -91,6 +110,7 @@ PROFILES: Mapping[str, Profile] = {
         whole_history=True,
         per_call=1000,
         many_tickers=True,
+        payload=_whole,
         info_fields=(),
     ),
 }
