@@ -12,6 +12,7 @@ from cache_ext.errors import (
     StoreUnavailable,
     UnsupportedValue,
 )
+from cache_ext.extension import CacheExt, cache_of
 from cache_ext.fetching import Fetched, Outcome
 from cache_ext.invalidation import Receipt
 from cache_ext.opening import open_cache
@@ -21,6 +22,7 @@ from cache_ext.settings import CachePolicy, CacheSettings
 __all__ = [
     "MISS",
     "CacheError",
+    "CacheExt",
     "CachePolicy",
     "CacheSettings",
     "CircuitOpen",
@@ -36,5 +38,6 @@ __all__ = [
     "StoreUnavailable",
     "TieredCache",
     "UnsupportedValue",
+    "cache_of",
     "open_cache",
 ]

@@ -10,10 +10,11 @@ from contextvars import ContextVar
 class Budget:
     """Seconds left. Commands of one request run one after another, so it needs no lock."""
 
-    __slots__ = ("left",)
+    __slots__ = ("administrative", "left")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, administrative: bool = False) -> None:
         self.left = seconds
+        self.administrative = administrative
 
     def spend(self, seconds: float) -> None:
         """Take *seconds* off what is left."""
@@ -29,13 +30,17 @@ def current_budget() -> Budget | None:
 
 
 @contextmanager
-def budget(seconds: float) -> Iterator[Budget]:
-    """Give the body *seconds* for Redis in all; inside another budget, what is left of that one."""
+def budget(seconds: float, *, administrative: bool = False) -> Iterator[Budget]:
+    """Give the body *seconds* for Redis in all; inside another budget, what is left of that one.
+
+    Args:
+        administrative: the body does not work for the request under way, if there is one: *seconds* it is.
+    """
     outer = _current.get()
-    if outer is not None:
+    if outer is not None and not administrative:
         yield outer
         return
-    mine = Budget(seconds)
+    mine = Budget(seconds, administrative)
     reset = _current.set(mine)
     try:
         yield mine

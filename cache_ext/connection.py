@@ -133,7 +133,7 @@ class RedisGateway:
 
     def _run(self, commands: Sequence[Command], operation: str, patience: float | None = None) -> list[Any]:
         started = self._monotonic()
-        with budget(patience or self._settings.op_timeout) as spending:
+        with budget(patience or self._settings.op_timeout, administrative=patience is not None) as spending:
             if spending.left < LONG_ENOUGH:
                 raise StoreUnavailable("the request has spent its time for Redis")
             try:
@@ -183,7 +183,7 @@ class RedisGateway:
     def _connect(self, connection: Any) -> None:
         """Set how long *connection* may take to connect; outside of requests, see to the server first."""
         spending = current_budget()
-        if spending is not None and spending.left <= self._settings.op_timeout:
+        if spending is not None and not spending.administrative:
             connection.socket_connect_timeout = max(LONG_ENOUGH, spending.left)
             return
         connection.socket_connect_timeout = self._settings.timeout

@@ -39,10 +39,12 @@ class Loaded:
     Args:
         value: the value.
         ttl: seconds, instead of the policy's; 0 answers the callers but stores nothing.
+        early_refresh: False if loading it before its end would bring the same again.
     """
 
     value: Any
     ttl: float
+    early_refresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Origin:
             return value
         ttl = job.policy.ttl
         if isinstance(value, Loaded):
-            value, ttl = value.value, value.ttl
+            value, ttl, took = value.value, value.ttl, took if value.early_refresh else 0.0
         try:
             payload = self._codec.payload(value)
         except CacheError as error:

@@ -1,0 +1,219 @@
+"""``/api/market``: pairs, prices, books, candles, trades, tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flask import Blueprint, Response, current_app, request
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blueprints.answers import answer, as_asked
+from blueprints.parameters import Query
+from blueprints.problems import batch_status, problem
+from shivx.cursors import encode_cursor
+from shivx.models import TIMEFRAMES, Ticker, Trade
+from shivx.render import (
+    render_batch,
+    render_book,
+    render_candles,
+    render_catalogue,
+    render_ticker,
+    render_token,
+    render_trades,
+)
+from shivx.services import Answer
+from shivx.wiring import Services, services_of
+
+market = Blueprint("market", __name__, url_prefix="/api/market")
+
+MAX_DEPTH = 500
+MAX_CANDLES = 1000
+MAX_TRADES = 500
+
+
+class CandlePosition(Struct, frozen=True, array_like=True, tag="candles"):
+    """Where the next page of candles begins, Unix ms."""
+
+    since: int
+
+
+class TradePosition(Struct, frozen=True, array_like=True, tag="trades"):
+    """The last trade of a page: its time, Unix ms, and its id."""
+
+    at: int
+    id: str
+
+
+def _services() -> Services:
+    return services_of(current_app)
+
+
+@market.get("/pairs")
+def list_pairs() -> Response:
+    """Return all pairs of a source with its rules for them, and the timeframes of its candles."""
+    services = _services()
+    with Query(request.environ) as query:
+        source = query.source(services.market.sources)
+        numbers = query.numbers()
+    found = services.market.catalogue(source)
+    body = render_catalogue(
+        found.fact,
+        services.candles.timeframes(found.fact),
+        source=source,
+        stale=found.stale,
+        numbers=numbers,
+    )
+    return answer(body, found, services.policies.catalogue)
+
+
+@market.get("/price/<pair>")
+def get_price(pair: str) -> Response:
+    """Return the price of a pair now and over the last 24 hours."""
+    services = _services()
+    with Query(request.environ) as query:
+        name = query.pair(pair)
+        source = query.source(services.market.sources)
+        numbers = query.numbers()
+    found = services.market.price(source, name)
+    body = render_ticker(found.fact, source=source, stale=found.stale, numbers=numbers)
+    return answer(body, found, services.policies.price)
+
+
+@market.get("/prices")
+def get_prices() -> Response:
+    """Return the prices of up to 100 pairs, and what went wrong with the others."""
+    services = _services()
+    with Query(request.environ) as query:
+        names = query.pairs()
+        source = query.source(services.market.sources)
+        numbers = query.numbers()
+    found = services.market.prices(source, names)
+    served: list[Answer[Ticker]] = []
+    items, errors = {}, {}
+    for name, result in found.items():
+        acceptable = result if isinstance(result, Exception) else as_asked(result)
+        if isinstance(acceptable, Exception):
+            errors[name] = problem(acceptable, "pairs")
+        else:
+            served.append(acceptable)
+            items[name] = render_ticker(
+                acceptable.fact, source=source, stale=acceptable.stale, numbers=numbers
+            )
+    body = render_batch("prices", items, errors)
+    status = batch_status(len(items), errors.values())
+    return answer(body, Answer.of(body, served), services.policies.price, status)
+
+
+@market.get("/orderbook/<pair>")
+def get_order_book(pair: str) -> Response:
+    """Return the best levels of a pair's book."""
+    services = _services()
+    with Query(request.environ) as query:
+        name = query.pair(pair)
+        depth = query.integer("depth", default=20, low=1, high=MAX_DEPTH)
+        source = query.source(services.market.sources)
+        numbers = query.numbers()
+    found = services.market.order_book(source, name, depth)
+    body = render_book(found.fact, depth, source=source, stale=found.stale, numbers=numbers)
+    return answer(body, found, services.policies.orderbook)
+
+
+@market.get("/ohlcv/<pair>")
+def list_candles(pair: str) -> Response:
+    """Return candles, oldest first: the latest, or those from ``since`` on; ``next`` leads to the rest."""
+    services = _services()
+    with Query(request.environ) as query:
+        name = query.pair(pair)
+        timeframe = query.timeframe()
+        limit = query.integer("limit", default=100, low=1, high=MAX_CANDLES)
+        since, until = query.period()
+        cursor = query.cursor(CandlePosition)
+        closed = query.boolean("closed", default=False)
+        source = query.source(services.market.sources)
+        numbers = query.numbers()
+    since = since if cursor is None else cursor.since
+    asked = _period(services, timeframe, limit, since, until, closed)
+    found = services.candles.candles(source, name, timeframe, asked.start, asked.stop, closed=closed)
+    candles = found.fact.candles
+    body = render_candles(
+        found.fact,
+        open_candle=bool(candles) and candles[-1][0] + TIMEFRAMES[timeframe] > services.candles.now_ms(),
+        complete=found.fact.covered_since <= asked.start,
+        next_cursor=encode_cursor(CandlePosition(asked.stop)) if asked.stop < asked.end else None,
+        source=source,
+        stale=found.stale,
+        numbers=numbers,
+    )
+    return answer(body, found, services.policies.forming_candles)
+
+
+class _Period(NamedTuple):
+    """Open times, Unix ms: this page is from `start` to `stop`, all that was asked for ends at `end`."""
+
+    start: int
+    stop: int
+    end: int
+
+
+def _period(
+    services: Services, timeframe: str, limit: int, since: int | None, until: int | None, closed: bool
+) -> _Period:
+    length = TIMEFRAMES[timeframe]
+    now = services.candles.closed_until(timeframe) if closed else services.candles.now_ms() + 1
+    end = _ceil(now if until is None else min(until, now), length)
+    if since is None:
+        return _Period(max(0, end - limit * length), end, end)
+    start = min(_ceil(since, length), end)
+    return _Period(start, min(end, start + limit * length), end)
+
+
+def _ceil(moment: int, step: int) -> int:
+    return -(-moment // step) * step
+
+
+@market.get("/trades/<pair>")
+def list_trades(pair: str) -> Response:
+    """Return the latest trades of a pair, newest first; ``next`` leads to older ones."""
+    services = _services()
+    with Query(request.environ) as query:
+        name = query.pair(pair)
+        limit = query.integer("limit", default=100, low=1, high=MAX_TRADES)
+        cursor = query.cursor(TradePosition)
+        source = query.source(services.market.sources)
+        numbers = query.numbers()
+    found = services.market.trades(source, name)
+    older = _after(found.fact.trades, cursor)
+    page = replace(found.fact, trades=older[:limit])
+    more = len(older) > limit
+    body = render_trades(
+        page,
+        limit,
+        next_cursor=encode_cursor(TradePosition(page.trades[-1].at, page.trades[-1].id)) if more else None,
+        source=source,
+        stale=found.stale,
+        numbers=numbers,
+    )
+    return answer(body, found, services.policies.trades)
+
+
+def _after(trades: tuple[Trade, ...], position: TradePosition | None) -> tuple[Trade, ...]:
+    """Return the trades that are older than *position*, itself left out, though it may be gone by now."""
+    if position is None:
+        return trades
+    for at, trade in enumerate(trades):
+        if trade.id == position.id:
+            return trades[at + 1 :]
+    return tuple(trade for trade in trades if trade.at < position.at)
+
+
+@market.get("/tokens/<symbol>")
+def get_token(symbol: str) -> Response:
+    """Return what a source says of a currency."""
+    services = _services()
+    with Query(request.environ) as query:
+        name = query.symbol(symbol)
+        source = query.source(services.market.sources)
+    found, token = services.market.token(source, name)
+    body = render_token(token, found.fact, source=source, stale=found.stale)
+    return answer(body, found, services.policies.catalogue)

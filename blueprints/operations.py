@@ -1,0 +1,96 @@
+"""What operators and their machines ask: is it alive, is it ready, how is it, what are its numbers."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY
+from prometheus_flask_exporter import PrometheusMetrics
+from werkzeug.exceptions import Unauthorized
+
+from cache_ext.health import Status, judge, store_answers
+from cache_ext.metrics import DURATION_BUCKETS
+from shivx.wiring import services_of
+
+operations = Blueprint("operations", __name__)
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+HTTP_METRICS = "prometheus_flask_exporter"
+
+
+def measure_requests(app: Flask) -> None:
+    """Count and time the requests of *app* by route; routes are few, whatever clients ask for."""
+    app.extensions[HTTP_METRICS] = PrometheusMetrics(
+        app,
+        path=None,
+        registry=CollectorRegistry(),
+        group_by="url_rule",
+        buckets=DURATION_BUCKETS,
+        excluded_paths=["^/metrics$", "^/healthz$", "^/readyz$"],
+    )
+
+
+@operations.after_request
+def _keep_out_of_caches(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@operations.get("/healthz")
+def healthz() -> Response:
+    """Say that this process answers."""
+    return jsonify(status="alive")
+
+
+@operations.get("/readyz")
+def readyz() -> Response:
+    """Say that this process can serve: it has tried to connect and runs its threads."""
+    services_of(current_app).cache.start()
+    return jsonify(status="ready")
+
+
+@operations.get("/api/admin/cache/health")
+def health() -> tuple[Response, int]:
+    """Say how the cache and the origins are: healthy, degraded (200) or unhealthy (503)."""
+    services = services_of(current_app)
+    origins = {name: provider.answers for name, provider in services.providers.items()}
+    status = judge(store_answers(services.cache), origins)
+    return jsonify(status=status), 503 if status is Status.UNHEALTHY else 200
+
+
+@operations.get("/metrics")
+def metrics() -> Response:
+    """Return the numbers of all workers, to this host or to whoever has the token."""
+    _require_scraper()
+    if MULTIPROCESS in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        text = generate_latest(registry)
+    else:
+        text = generate_latest(REGISTRY) + generate_latest(current_app.extensions[HTTP_METRICS].registry)
+    return Response(text, content_type=CONTENT_TYPE_LATEST)
+
+
+def _require_scraper() -> None:
+    """Raise Unauthorized unless the peer is this host itself or shows the token."""
+    token = services_of(current_app).settings.metrics_token
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if token is not None and hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+        return
+    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+    if not forwarded and _is_loopback(request.environ.get("REMOTE_ADDR", "")):
+        return
+    raise Unauthorized("The metrics are for this host, or for the bearer of SHIVX_METRICS_TOKEN.")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

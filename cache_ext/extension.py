@@ -1,0 +1,77 @@
+"""The Flask extension: the one place where the parts of the cache and an application are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask, current_app
+
+from cache_ext.budget import budget
+from cache_ext.engine import TieredCache
+from cache_ext.errors import ConfigurationError
+from cache_ext.runtime import make_gateway
+from cache_ext.settings import CacheSettings
+
+EXTENSION_KEY = "cache_ext"
+"""Where an application keeps its cache: ``app.extensions["cache_ext"]``."""
+
+
+class CacheExt:
+    """Two-level cache for Flask. One instance may serve many apps.
+
+    Args:
+        app: set up at once; without it, call `init_app`.
+        before_connect: called before new connections outside of requests; may start a server.
+    """
+
+    def __init__(self, app: Flask | None = None, *, before_connect: Callable[[], None] | None = None) -> None:
+        self._before_connect = before_connect
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> TieredCache:
+        """Build *app*'s cache from its ``CACHE_EXT_*`` keys (see `CacheSettings`) and return it.
+
+        Nothing is connected or started: that happens in the process that first asks, after any fork.
+
+        Raises:
+            ConfigurationError: a key is wrong, or *app* already has a cache.
+        """
+        if EXTENSION_KEY in app.extensions:
+            raise ConfigurationError("init_app was called twice on this app")
+        settings = CacheSettings.from_config(app.config)
+        cache = TieredCache(settings, make_gateway(settings, before_connect=self._before_connect))
+        app.extensions[EXTENSION_KEY] = cache
+        app.wsgi_app = _Budgeted(app.wsgi_app, settings.op_timeout)  # type: ignore[method-assign]
+        return cache
+
+    @property
+    def cache(self) -> TieredCache:
+        """The current application's cache. Needs an application context."""
+        return cache_of(current_app)
+
+
+def cache_of(app: Flask) -> TieredCache:
+    """Return the cache of *app*.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    try:
+        cache: TieredCache = app.extensions[EXTENSION_KEY]
+    except KeyError:
+        raise ConfigurationError("this app has no cache: call CacheExt.init_app") from None
+    return cache
+
+
+class _Budgeted:
+    """Gives each request its time for Redis, however many commands it sends."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with budget(self._seconds):
+            return self._app(environ, start_response)

@@ -1,0 +1,33 @@
+"""The application factory: settings in, a Flask application out. It alone knows both services and views."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from blueprints.errors import register_error_handlers
+from blueprints.market import market
+from blueprints.operations import measure_requests, operations
+from blueprints.requests import follow_requests
+from shivx.config import Settings
+from shivx.logs import set_up_logs
+from shivx.wiring import wire
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the service. It connects and starts its threads when first asked, in the process that is.
+
+    Args:
+        settings: those of the environment if not given.
+    Raises:
+        ConfigurationError: a setting is missing, malformed or refused.
+    """
+    settings = settings or Settings.from_environment()
+    set_up_logs(settings.log_format, settings.log_level)
+    app = Flask("shivx", static_folder=None)
+    wire(app, settings)
+    register_error_handlers(app)
+    follow_requests(app)
+    measure_requests(app)
+    app.register_blueprint(market)
+    app.register_blueprint(operations)
+    return app

@@ -1,0 +1,78 @@
+"""Wiring: from the settings to a Flask application's cache, providers and services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+
+from cache_ext import CacheExt, TieredCache
+from shivx.config import Settings
+from shivx.embedded import EmbeddedValkey
+from shivx.providers.measured import MeasuredProvider
+from shivx.services import CandleService, MarketService, Policies, register_facts
+from shivx.sources import build_providers
+
+EXTENSION_KEY = "shivx"
+"""Where the application keeps its `Services`: ``app.extensions["shivx"]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the views work with."""
+
+    settings: Settings
+    cache: TieredCache
+    market: MarketService
+    candles: CandleService
+    policies: Policies
+    providers: dict[str, MeasuredProvider]
+
+
+def wire(app: Flask, settings: Settings) -> Services:
+    """Give *app* its cache, its origins and its services. Nothing is connected or started yet.
+
+    Raises:
+        ConfigurationError: a setting cannot be served.
+    """
+    embedded = EmbeddedValkey(settings.instance_dir) if settings.redis_url is None else None
+    app.config.update(_cache_config(settings, embedded))
+    cache = CacheExt(before_connect=None if embedded is None else embedded.ensure).init_app(app)
+    register_facts(cache)
+    providers = build_providers(settings, cache)
+    policies = Policies.of(settings)
+    market = MarketService(cache, providers, policies)
+    services = Services(settings, cache, market, CandleService(cache, market, policies), policies, providers)
+    app.extensions[EXTENSION_KEY] = services
+    return services
+
+
+def services_of(app: Flask) -> Services:
+    """Return the services of *app*."""
+    services: Services = app.extensions[EXTENSION_KEY]
+    return services
+
+
+def _cache_config(settings: Settings, embedded: EmbeddedValkey | None) -> dict[str, Any]:
+    password = settings.redis_password
+    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+    if embedded is not None:
+        url = embedded.url
+    return {
+        "CACHE_EXT_REDIS_URL": url,
+        "CACHE_EXT_REDIS_USERNAME": settings.redis_username,
+        "CACHE_EXT_REDIS_PASSWORD": None if password is None else password.get_secret_value(),
+        "CACHE_EXT_NAMESPACE": settings.cache_namespace,
+        "CACHE_EXT_DEFAULT_TTL": settings.cache_default_ttl,
+        "CACHE_EXT_ENABLED": settings.cache_enabled,
+        "CACHE_EXT_PUBSUB": settings.cache_invalidation_pubsub,
+        "CACHE_EXT_POOL_SIZE": settings.redis_pool_size,
+        "CACHE_EXT_TIMEOUT": settings.redis_timeout,
+        "CACHE_EXT_POOL_TIMEOUT": settings.redis_pool_timeout,
+        "CACHE_EXT_OP_TIMEOUT": settings.cache_op_timeout,
+        "CACHE_EXT_BREAKER_FAILURES": settings.cache_breaker_failures,
+        "CACHE_EXT_BREAKER_COOLDOWN": settings.cache_breaker_cooldown,
+        "CACHE_EXT_L1_MAX_BYTES": settings.cache_l1_max_bytes,
+        "CACHE_EXT_SECRET_KEYS": tuple(key.get_secret_value() for key in settings.secret_keys),
+    }
