@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from numpy._core import _multiarray_umath as numpy_core
 
 from shivx.models import TIMEFRAMES, Catalogue
+from shivx.providers import simulated
 from shivx.providers.simulated.chance import hash_bits, normal, stream_key, uniform
 from shivx.providers.simulated.numerals import digits, exponential
 from tests.simulated import BUSY, PAIRS, TINY, SimulatedMarket, digest
@@ -106,6 +108,29 @@ def test_neighbouring_keys_draw_independently():
     names = [("BTC", 3), ("BTC", 4), ("BTD", 3)]
     draws = [normal(hash_bits(stream_key(1, *name), counters)) for name in names]
     assert np.abs(np.corrcoef(draws) - np.eye(3)).max() < 0.02
+
+
+def test_floats_come_from_exact_operations_alone():
+    """Of numpy's functions only those are used whose results IEEE 754 fixes, or that move data."""
+    exact = {"sqrt", "floor", "ldexp", "maximum", "minimum", "bitwise_count"}
+    moving = {
+        "arange",
+        "array",
+        "concatenate",
+        "empty",
+        "flatnonzero",
+        "full",
+        "full_like",
+        "iinfo",
+        "newaxis",
+    }
+    moving |= {"repeat", "searchsorted", "stack", "where", "zeros", "zeros_like"}
+    types = {"bool_", "float64", "int32", "int64", "uint64"}
+    used = set()
+    for module in Path(simulated.__file__).parent.glob("*.py"):
+        used |= set(re.findall(r"\bnp\.(\w+)", module.read_text()))
+        assert set(re.findall(r"\bmath\.(\w+)", module.read_text())) <= {"sqrt", "factorial"}
+    assert used <= exact | moving | types
 
 
 @pytest.mark.parametrize("simd", [True, False], ids=["with SIMD", "without SIMD"])

@@ -179,7 +179,7 @@ def to_ticks(prices: Floats) -> Integers:
 
     Rounding keeps order, so the highest price rounded is the highest of the rounded prices.
     """
-    return np.maximum(np.floor(prices + 0.4999), MIN_TICKS).astype(np.int64)
+    return np.maximum(np.floor(prices + 0.5), MIN_TICKS).astype(np.int64)
 
 
 def fold(bars: Integers, size: int) -> Integers:
