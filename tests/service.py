@@ -10,7 +10,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -117,12 +117,13 @@ class GunicornService:
         if self._process is None:
             return
         master, self._process = self._process, None
+        family = self._family(master.pid)
         master.send_signal(signal.SIGTERM)
         try:
             master.wait(STOP_SECONDS)
-            until(lambda: not self._left(master.pid), "all processes are gone", STOP_SECONDS)
+            until(lambda: not self._family(master.pid, family), "all processes are gone", STOP_SECONDS)
         except (subprocess.TimeoutExpired, TimeoutError):
-            left = self._left(master.pid)
+            left = self._family(master.pid, family)
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             master.wait()
@@ -200,14 +201,16 @@ class GunicornService:
         merged = {**inherited, **own, **self._changes}
         return {name: value for name, value in merged.items() if value is not None}
 
-    def _left(self, session: int) -> list[int]:
-        """Return the processes of the service: those of its session, and those that name its folder."""
+    def _family(self, session: int, known: Collection[int] = ()) -> set[int]:
+        """Return the processes of the service that run.
+
+        They are those of its session, those that name its folder (the keeper of the embedded Valkey does),
+        the children of both (Valkey itself), and those *known* from an earlier call.
+        """
         folder = str(self.instance_dir)
-        return [
-            found.pid
-            for found in processes()
-            if not found.ended and (found.session == session or folder in found.command)
-        ]
+        running = [found for found in processes() if not found.ended]
+        own = {found.pid for found in running if found.session == session or folder in found.command}
+        return {found.pid for found in running if {found.pid, found.parent} & own or found.pid in known}
 
     def _show_log(self) -> None:
         print(f"--- log of the service on {self._bind} ---\n{self.log[-SHOWN_LOG_CHARACTERS:]}\n--- end ---")

@@ -107,3 +107,13 @@ def test_process_that_outlives_the_service_is_found(tiny: Path, monkeypatch: pyt
     with pytest.raises(AssertionError, match="after SIGTERM there are"):
         service.stop()
     until(lambda: not [f for f in processes() if str(service.instance_dir) in f.command], "it is dead")
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_shivx_itself_starts_answers_and_ends(worker_class: str) -> None:
+    """With the embedded defaults alone, the real service gives a price and leaves nothing behind."""
+    with GunicornService(workers=2, worker_class=worker_class) as service:
+        answer = service.get("/api/market/price/BTC-USDC")
+        assert answer.status == 200, answer.body
+        assert json.loads(answer.body)["source"] == "simulated"
