@@ -24,7 +24,9 @@ CACHE_EXT_ROWS = (
     ("runtime",),
     ("fetching", "invalidation"),
     ("engine",),
-    ("opening", "extension", "health"),
+    ("opening", "state", "health"),
+    ("cli",),
+    ("extension",),
     ("",),
 )
 CACHE_EXT_RANKS = {
