@@ -473,6 +473,13 @@ def test_generated_key_is_kept_for_its_owner_alone(instance, tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["secret_keys"]
 
 
+def test_generated_key_is_private_from_its_first_moment(instance, tmp_path, monkeypatch):
+    """The file is made 0600, not made open to all and closed afterwards."""
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    read(instance)
+    assert (tmp_path / "instance/secret_keys").stat().st_mode & 0o777 == 0o600
+
+
 def test_loose_mode_of_the_key_file_is_tightened(instance, tmp_path):
     """A key file that others could read is closed to them at the next start."""
     read(instance)

@@ -9,6 +9,7 @@ import math
 import pytest
 from flask import Flask, Response, abort, redirect, request
 from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.exceptions import NotFound as RouteNotFound
 
 from blueprints.errors import register_error_handlers
 from blueprints.problems import KINDS, batch_status, document, problem, retry_after
@@ -66,6 +67,10 @@ def app():
     @app.get("/own")
     def own():
         abort(Response("mine", 409))
+
+    @app.get("/own-not-found")
+    def own_not_found():
+        raise RouteNotFound(response=Response("mine", 404))
 
     @app.get("/away")
     def away():
@@ -196,6 +201,7 @@ def test_answers_made_by_hand_are_left_alone(app):
     """A response given to `abort`, and redirects, stay what they are."""
     client = app.test_client()
     assert (client.get("/own").status_code, client.get("/own").text) == (409, "mine")
+    assert client.get("/own-not-found").text == "mine"
     assert client.get("/away").headers["Location"] == "/elsewhere"
     assert client.get("/folder").status_code == 308
 
