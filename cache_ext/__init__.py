@@ -12,12 +12,13 @@ from cache_ext.errors import (
     StoreUnavailable,
     UnsupportedValue,
 )
-from cache_ext.extension import CacheExt, cache_of
+from cache_ext.extension import CacheExt
 from cache_ext.fetching import Fetched, Outcome
 from cache_ext.invalidation import Receipt
 from cache_ext.opening import open_cache
 from cache_ext.origin import Loaded, NotLoaded
 from cache_ext.settings import CachePolicy, CacheSettings
+from cache_ext.state import cache_of
 
 __all__ = [
     "MISS",

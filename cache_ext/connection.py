@@ -208,6 +208,12 @@ class RedisGateway:
             self.on_new_server(run_id, ask)
             self._run_id = run_id
 
+    def connections(self) -> tuple[int, int]:
+        """Return how many pooled connections are idle and how many are used."""
+        made = len(self.pool._connections)
+        idle = sum(connection is not None for connection in list(self.pool.pool.queue))
+        return idle, made - idle
+
     def close(self) -> None:
         """Close all connections."""
         with suppress(StoreUnavailable), translated():

@@ -8,13 +8,12 @@ from typing import Any
 from flask import Flask, current_app
 
 from cache_ext.budget import budget
+from cache_ext.cli import command_group
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
 from cache_ext.runtime import make_gateway
 from cache_ext.settings import CacheSettings
-
-EXTENSION_KEY = "cache_ext"
-"""Where an application keeps its cache: ``app.extensions["cache_ext"]``."""
+from cache_ext.state import EXTENSION_KEY, cache_of
 
 
 class CacheExt:
@@ -43,6 +42,7 @@ class CacheExt:
         settings = CacheSettings.from_config(app.config)
         cache = TieredCache(settings, make_gateway(settings, before_connect=self._before_connect))
         app.extensions[EXTENSION_KEY] = cache
+        app.cli.add_command(command_group())
         app.wsgi_app = _Budgeted(app.wsgi_app, settings.op_timeout)  # type: ignore[method-assign]
         return cache
 
@@ -50,19 +50,6 @@ class CacheExt:
     def cache(self) -> TieredCache:
         """The current application's cache. Needs an application context."""
         return cache_of(current_app)
-
-
-def cache_of(app: Flask) -> TieredCache:
-    """Return the cache of *app*.
-
-    Raises:
-        ConfigurationError: it has none.
-    """
-    try:
-        cache: TieredCache = app.extensions[EXTENSION_KEY]
-    except KeyError:
-        raise ConfigurationError("this app has no cache: call CacheExt.init_app") from None
-    return cache
 
 
 class _Budgeted:

@@ -30,9 +30,13 @@ def store_answers(cache: TieredCache) -> bool:
 
 
 def judge(store: bool, origins: Mapping[str, bool]) -> Status:
-    """Return the status that follows from whether the store and each origin answer."""
+    """Return the status that follows from whether the store and each origin answer.
+
+    Args:
+        origins: by name; none if nothing is known of them: then loaders are taken to work.
+    """
     if store and all(origins.values()):
         return Status.HEALTHY
-    if store or any(origins.values()):
+    if store or not origins or any(origins.values()):
         return Status.DEGRADED
     return Status.UNHEALTHY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 DURATION_BUCKETS = (
     0.00005,
@@ -55,4 +55,29 @@ backplane_lag = Histogram(
     "cache_backplane_lag_seconds",
     "Round trip of the backplane's heartbeat, an upper bound of a message's delay.",
     buckets=DURATION_BUCKETS,
+)
+
+# Of the moment, set once a second by each process; those of processes that ended do not count.
+redis_health = Gauge(
+    "redis_health_status", "1 while every process reaches Redis, else 0.", multiprocess_mode="livemin"
+)
+circuit_state = Gauge(
+    "redis_circuit_state",
+    "Processes whose circuit is in this state (closed, open, half-open).",
+    ("state",),
+    multiprocess_mode="livesum",
+)
+pool_connections = Gauge(
+    "redis_pool_connections",
+    "Pooled connections by state (idle, used).",
+    ("state",),
+    multiprocess_mode="livesum",
+)
+memory_bytes = Gauge(
+    "cache_memory_bytes", "Bytes held, by layer (l1).", ("layer",), multiprocess_mode="livesum"
+)
+staleness_bound = Gauge(
+    "cache_backplane_staleness_bound_seconds",
+    "How far an L1 hit may lag behind an applied invalidation at most.",
+    multiprocess_mode="livemax",
 )

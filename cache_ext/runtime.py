@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import redis
 
-from cache_ext.backplane import Backplane, Trust
-from cache_ext.breaker import CircuitBreaker
+from cache_ext import metrics
+from cache_ext.backplane import BOUND, Backplane, Trust
+from cache_ext.breaker import CircuitBreaker, State
 from cache_ext.codec import EntryCodec
 from cache_ext.connection import RedisGateway
 from cache_ext.flights import Flights
@@ -89,7 +90,12 @@ class Runtime:
                 return
             self.gateway.probe()
             self._upkeep = Upkeep(
-                self.store, self._leases, self.gateway.breaker, self.gateway.probe, self._monotonic
+                self.store,
+                self._leases,
+                self.gateway.breaker,
+                self.gateway.probe,
+                self._observe,
+                self._monotonic,
             )
             self._upkeep.start()
             if self._backplane is not None:
@@ -130,6 +136,19 @@ class Runtime:
             monotonic=self._monotonic,
         )
         return self._backplane.trust
+
+    def _observe(self) -> None:
+        """Set the gauges of this process."""
+        if self.gateway is None or not self.settings.monitoring:
+            return
+        state = self.gateway.breaker.state
+        metrics.redis_health.set(state is State.CLOSED)
+        for each in State:
+            metrics.circuit_state.labels(each).set(state is each)
+        for name, count in zip(("idle", "used"), self.gateway.connections(), strict=True):
+            metrics.pool_connections.labels(name).set(count)
+        metrics.memory_bytes.labels("l1").set(self.near.sizes()[1])
+        metrics.staleness_bound.set(BOUND)
 
     def _heard(self, message: Message) -> None:
         """Do here what another process (or this one) did in Redis."""

@@ -77,6 +77,7 @@ class CacheSettings:
         namespace: prefix of every key and channel.
         default_ttl: seconds, where a call gives none.
         enabled: False: every read goes to the loader.
+        monitoring: set the gauges once a second; counters count in any case.
         pubsub: False: no backplane; L1 revalidates by version on every read.
         pool_size: connections to Redis per process.
         timeout: seconds, of connecting and of administrative commands.
@@ -95,6 +96,7 @@ class CacheSettings:
     namespace: str = "cache"
     default_ttl: float = 60.0
     enabled: bool = True
+    monitoring: bool = True
     pubsub: bool = True
     pool_size: int = 50
     timeout: float = 5.0

@@ -1,4 +1,4 @@
-"""The thread that does what must go on while nobody asks: renewing leases, probing an open circuit."""
+"""The thread that does what must go on while nobody asks: lease renewal, probes, gauges."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 ROUND = 0.1
 """Seconds between rounds; the shortest cooldown that makes sense is a few of them."""
-RENEW_EVERY = 1.0
-"""Seconds between renewals of a lease, a third of its life: two may fail before it is lost."""
+SECOND = 1.0
+"""Seconds between renewals of leases, a third of their life: two may fail before one is lost."""
 
 
 class Leases:
@@ -48,6 +48,7 @@ class Upkeep:
 
     Args:
         probe: asks the store whether it answers; True closes the circuit.
+        observe: sets the gauges.
         monotonic: the clock, seconds.
     """
 
@@ -57,15 +58,17 @@ class Upkeep:
         leases: Leases,
         breaker: CircuitBreaker,
         probe: Callable[[], bool],
+        observe: Callable[[], None],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._leases = leases
         self._breaker = breaker
         self._probe = probe
+        self._observe = observe
         self._monotonic = monotonic
         self._stopped = threading.Event()
-        self._renew_at = 0.0
+        self._second_at = 0.0
         self._thread = threading.Thread(target=self._run, name="cache-ext-upkeep", daemon=True)
 
     def start(self) -> None:
@@ -94,6 +97,7 @@ class Upkeep:
                 ok = self._probe()
             finally:
                 self._breaker.probed(ok)
-        if self._monotonic() >= self._renew_at:
-            self._renew_at = self._monotonic() + RENEW_EVERY
+        if self._monotonic() >= self._second_at:
+            self._second_at = self._monotonic() + SECOND
+            self._observe()
             self._leases.renew(self._store)

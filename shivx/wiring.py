@@ -66,6 +66,7 @@ def _cache_config(settings: Settings, embedded: EmbeddedValkey | None) -> dict[s
         "CACHE_EXT_NAMESPACE": settings.cache_namespace,
         "CACHE_EXT_DEFAULT_TTL": settings.cache_default_ttl,
         "CACHE_EXT_ENABLED": settings.cache_enabled,
+        "CACHE_EXT_MONITORING": settings.cache_monitoring_enabled,
         "CACHE_EXT_PUBSUB": settings.cache_invalidation_pubsub,
         "CACHE_EXT_POOL_SIZE": settings.redis_pool_size,
         "CACHE_EXT_TIMEOUT": settings.redis_timeout,
