@@ -107,7 +107,8 @@ class TieredCache:
             UnsupportedValue: *value* cannot be kept exactly.
         """
         self.runtime.start()
-        job = self._job([key], lambda keys: {key: value}, ttl, policy, lambda _: tags)
+        policy = policy_for(ttl, policy, self.settings.default_ttl)
+        job = self._job([key], lambda keys: {key: value}, policy, lambda _: tags)
         self.runtime.loading.put(key, job)
 
     def fetch(
@@ -128,11 +129,12 @@ class TieredCache:
         Raises:
             Whatever *loader* raises, unless a stale value may be served instead.
         """
-        job = self._job([key], lambda keys: {key: loader()}, ttl, policy, lambda _: tags, loader)
-        if _disabled.get():
-            result = self._direct([key], job)[key]
-        else:
-            result = self._fetcher.near(key, job) or self._fetcher.many([key], job)[key]
+        policy = policy_for(ttl, policy, self.settings.default_ttl)
+        off = _disabled.get()
+        if not off and (near := self._fetcher.near(key, policy)):
+            return near
+        job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, loader)
+        result = (self._direct if off else self._fetcher.many)([key], job)[key]
         if isinstance(result, Exception):
             raise result
         return result
@@ -154,7 +156,8 @@ class TieredCache:
             tags_for: returns the tags of a key.
         """
         names = list(dict.fromkeys(keys))
-        job = self._job(names, loader, ttl, policy, tags_for or (lambda _: ()), loader)
+        policy = policy_for(ttl, policy, self.settings.default_ttl)
+        job = self._job(names, loader, policy, tags_for or (lambda _: ()), loader)
         return self._direct(names, job) if _disabled.get() else self._fetcher.many(names, job)
 
     def get_or_load(
@@ -225,15 +228,14 @@ class TieredCache:
         self,
         keys: Sequence[str],
         loader: ManyLoader,
-        ttl: Ttl,
-        policy: CachePolicy | None,
+        policy: CachePolicy,
         tags_for: Callable[[str], Iterable[str]],
         given: Callable[..., Any] | None = None,
     ) -> Job:
         if given is not None and inspect.iscoroutinefunction(given):
             raise TypeError("the loader is an async function; this cache is synchronous")
         tags_of = {check_name(key): check_tags(tags_for(key)) for key in keys}
-        return Job(loader, policy_for(ttl, policy, self.settings.default_ttl), tags_of)
+        return Job(loader, policy, tags_of)
 
     def _direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
         values = job.loader(keys)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from cache_ext import metrics
 from cache_ext.frames import current_frame
@@ -13,6 +14,7 @@ from cache_ext.near import Slot
 from cache_ext.origin import Job
 from cache_ext.reader import Found
 from cache_ext.runtime import Runtime
+from cache_ext.settings import CachePolicy
 
 
 class Outcome(StrEnum):
@@ -23,8 +25,7 @@ class Outcome(StrEnum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True, gc=False):
     """A value and where it comes from.
 
     Args:
@@ -50,25 +51,25 @@ class Fetcher:
         self._monotonic = monotonic
         self._counters: dict[tuple[str, str, str], Any] = {}
 
-    def near(self, key: str, job: Job) -> Fetched | None:
-        """Return *key* from L1 if it is there, trusted and fresh; the way of nearly every read."""
+    def near(self, key: str, policy: CachePolicy) -> Fetched | None:
+        """Return *key* from L1 if that is all there is to do: the way of nearly every read."""
         slot = self._runtime.reader.near(key)
         if slot is None:
             return None
         now = self._monotonic()
-        if now >= slot.fresh_until:
-            return None
-        return self._serve(slot, Outcome.HIT, "l1", now, job)
+        return self._serve(slot, Outcome.HIT, "l1", now, policy) if now < slot.early_at else None
 
     def many(self, keys: Collection[str], job: Job) -> dict[str, Fetched | Exception]:
         """Return each of *keys*, or why there is none."""
         self._runtime.start()
         results: dict[str, Fetched | Exception] = {}
+        missing = {}
         for key in keys:
-            served = self.near(key, job)
-            if served is not None:
-                results[key] = served
-        missing = {key: job.tags_of[key] for key in keys if key not in results}
+            slot, now = self._runtime.reader.near(key), self._monotonic()
+            if slot is not None and now < slot.fresh_until:
+                results[key] = self._hit(slot, "l1", now, job)
+            else:
+                missing[key] = job.tags_of[key]
         if missing:
             results |= self._from_store(missing, job)
         return {key: results[key] for key in keys}
@@ -80,10 +81,10 @@ class Fetcher:
         for key, found in self._runtime.reader.read(missing).items():
             slot = found.fresh_at(now)
             if slot is not None:
-                results[key] = self._serve(slot, Outcome.HIT, found.layer, now, job)
+                results[key] = self._hit(slot, found.layer, now, job)
             elif found.slot is not None and now < found.slot.fresh_until + job.policy.stale_while_revalidate:
                 self._runtime.refresher.refresh(found.slot, job)
-                results[key] = self._serve(found.slot, Outcome.STALE, found.layer, now, job)
+                results[key] = self._serve(found.slot, Outcome.STALE, found.layer, now, job.policy)
             else:
                 wanted[key] = found
         if wanted:
@@ -97,26 +98,30 @@ class Fetcher:
         for key, outcome in outcomes.items():
             old = wanted[key]
             if isinstance(outcome, Slot):
-                results[key] = self._serve(outcome, Outcome.MISS, "origin", now, job)
+                results[key] = self._serve(outcome, Outcome.MISS, "origin", now, job.policy)
             elif old.slot is not None and now < _last_resort(old.slot, job):
-                results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job)
+                results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job.policy)
             else:
-                self._count(job, "none", "error")
+                self._count(job.policy, "none", "error")
                 results[key] = outcome
         return results
 
-    def _serve(self, slot: Slot, outcome: Outcome, layer: str, now: float, job: Job) -> Fetched:
-        if now >= slot.early_at and outcome is Outcome.HIT and job.policy.early_refresh:
+    def _hit(self, slot: Slot, layer: str, now: float, job: Job) -> Fetched:
+        """Return *slot*, which is fresh; if it will not be for long, see that it is refreshed."""
+        if now >= slot.early_at and job.policy.early_refresh:
             self._runtime.refresher.refresh(slot, job)
+        return self._serve(slot, Outcome.HIT, layer, now, job.policy)
+
+    def _serve(self, slot: Slot, outcome: Outcome, layer: str, now: float, policy: CachePolicy) -> Fetched:
         frame = current_frame()
         if frame is not None:
             frame.absorb(slot)
-        self._count(job, layer, outcome)
-        value = self._runtime.reader.value(slot)
+        self._count(policy, layer, outcome)
+        value = slot.value if slot.shared else self._runtime.reader.value(slot)
         return Fetched(value, outcome, layer, max(0.0, now - slot.loaded), slot.fresh_until - now)
 
-    def _count(self, job: Job, layer: str, outcome: str) -> None:
-        which = (job.policy.name, layer, outcome)
+    def _count(self, policy: CachePolicy, layer: str, outcome: str) -> None:
+        which = (policy.name, layer, outcome)
         counter = self._counters.get(which)
         if counter is None:
             counter = self._counters[which] = metrics.requests.labels(*which)

@@ -50,6 +50,11 @@ def token_of(blob: bytes) -> bytes:
     return blob[TOKEN_AT : TOKEN_AT + TOKEN_BYTES]
 
 
+def _carries(entry: Entry, tags: Collection[str]) -> bool:
+    """Tell whether *entry* has all of *tags*; an older program's may lack one that is asked for since."""
+    return not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags)
+
+
 class Reader:
     """Finds entries and judges them."""
 
@@ -100,7 +105,7 @@ class Reader:
         for key in tags_of:
             entry = entries.get(key)
             slot = None
-            if entry is not None and versions.vouch_for(key, entry):
+            if entry is not None and _carries(entry, tags_of[key]) and versions.vouch_for(key, entry):
                 slot = self._slot(key, entry, now, versions.now, generation)
             if slot is not None:
                 self._near.put(slot, mark)

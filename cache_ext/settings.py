@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from cache_ext.errors import ConfigurationError
@@ -64,7 +65,12 @@ def policy_for(ttl: float | timedelta | None, policy: CachePolicy | None, defaul
         return policy
     if isinstance(ttl, timedelta):
         ttl = ttl.total_seconds()
-    return CachePolicy(ttl=default_ttl if ttl is None else ttl)
+    return _plain_policy(default_ttl if ttl is None else ttl)
+
+
+@lru_cache(maxsize=256)
+def _plain_policy(ttl: float) -> CachePolicy:
+    return CachePolicy(ttl=ttl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
