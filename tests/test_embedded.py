@@ -177,6 +177,19 @@ def test_second_keeper_gives_way(make: Make, tmp_path: Path):
     assert (run_id(valkey), processes_at(valkey.log.parent)) == before
 
 
+def test_directory_may_go_while_a_newcomer_looks_at_it(make: Make, monkeypatch: pytest.MonkeyPatch):
+    """One who finds the directory of an ending keeper, which is gone at the next look, makes a new one."""
+
+    def seen_but_gone(path: Path, mode: int) -> None:
+        monkeypatch.undo()
+        raise FileExistsError(path)
+
+    valkey = make()
+    monkeypatch.setattr(Path, "mkdir", seen_but_gone)
+    valkey.ensure()
+    assert run_id(valkey)
+
+
 def test_coming_and_going_never_meets_a_dead_server(make: Make):
     """Users that come in the very moment the last one goes always get a server that answers."""
     users = [make(linger=0.0), make(linger=0.0)]

@@ -46,8 +46,8 @@ class Hold:
 
     def _lock_current(self, deadline: Deadline) -> int:
         while True:
-            self._runtime.prepare()
             with contextlib.suppress(FileNotFoundError):  # an ending keeper has removed the directory
+                self._runtime.prepare()
                 descriptor = open_lock(self._runtime.holders_lock)
                 if self._is_ours(descriptor, deadline):
                     return descriptor
