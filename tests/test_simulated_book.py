@@ -67,14 +67,17 @@ def test_level_keeps_its_size_while_the_price_moves(pair, slot, move):
         assert len(shared) >= 400 - 2 - abs(move)
 
 
-def test_most_levels_outlive_a_slot():
-    """From one slot to the next most of the book rests; after ten minutes nearly all of it is new."""
-    market = SimulatedMarket()
-    before = set(market.book(BUSY, 200).bids)
-    market.now_ms += SLOT_MS
-    assert len(before & set(market.book(BUSY, 200).bids)) > 120
-    market.now_ms += 120 * SLOT_MS
-    assert len(before & set(market.book(BUSY, 200).bids)) < 10
+def test_levels_rest_for_a_while_and_not_for_ever():
+    """From one slot to the next most of the book rests; after ten minutes its prices and sizes are new."""
+    book, last, slot = Book(LISTINGS[BUSY], seed=1), 6_800_000, NOON // SLOT_MS
+
+    def levels(at: int) -> dict[int, int]:
+        depth = book.asks(last, at, 200)
+        return dict(zip(depth.prices.tolist(), depth.sizes.tolist(), strict=True))
+
+    before = levels(slot)
+    assert len(before.items() & levels(slot + 1).items()) > 150
+    assert len(before.keys() & levels(slot + 120).keys()) < 20
 
 
 def test_bids_end_above_zero():

@@ -140,7 +140,7 @@ def test_high_and_low_enclose_open_and_close():
 def test_long_range_gives_the_newest_candles_and_says_so():
     """Beyond the most that one call gives, `covered_since` names the first candle it could tell of."""
     market = SimulatedMarket()
-    answer = market.candles(BUSY, "1m", NOON - 3 * DAY_MS, NOON)
+    answer = market.candles(BUSY, "1m", NOON - 4 * DAY_MS, NOON)
     assert answer.covered_since == NOON - MAX_CANDLES * MINUTE_MS == answer.candles[0][0]
     assert len(answer.candles) == MAX_CANDLES
     assert market.candles(BUSY, "1m", NOON - DAY_MS, NOON).covered_since == NOON - DAY_MS

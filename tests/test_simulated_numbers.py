@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -155,6 +156,14 @@ def test_what_was_asked_before_changes_nothing():
     for pair in PAIRS:
         assert experienced.ticker(pair) == fresh.ticker(pair)
         assert experienced.last_candles(pair, "1h", 50) == fresh.last_candles(pair, "1h", 50)
+
+
+def test_threads_see_one_market():
+    """Threads that ask a fresh instance the same questions at once all get the right answers."""
+    market = SimulatedMarket()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(market.ticker, PAIRS * 8))
+    assert answers == [SimulatedMarket().ticker(pair) for pair in PAIRS] * 8
 
 
 def test_seeds_make_different_markets():

@@ -37,6 +37,20 @@ def test_day_figures_are_the_sums_of_its_candles(pair):
     assert Decimal(ticker.volume_24h) == sum(Decimal(c[5]) for c in candles)
 
 
+def test_day_begins_just_after_this_moment_yesterday():
+    """A trade counts until its age is 24 hours, not at 24 hours."""
+    market = SimulatedMarket()
+    for trade in market.trades(BUSY).trades[:3]:
+        market.now_ms = trade.at + DAY_MS - 1
+        with_it = sum(Decimal(other.amount) for other in market.trades_back_to(BUSY, trade.at - 1))
+        assert Decimal(market.ticker(BUSY).volume_24h) == with_it
+        market.now_ms += 1
+        new = sum(
+            Decimal(other.amount) for other in market.trades(BUSY, 1).trades if other.at == market.now_ms
+        )
+        assert Decimal(market.ticker(BUSY).volume_24h) == with_it - Decimal(trade.amount) + new
+
+
 def test_batch_gives_the_tickers_of_one_moment():
     """A hundred tickers are those that a hundred questions give."""
     market = SimulatedMarket()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulated import BUSY, DAY_MS, MINUTE_MS, NOON, PAIRS, SLOT_MS, SimulatedMarket
+from tests.simulated import BUSY, DAY_MS, MINUTE_MS, NOON, PAIRS, SLOT_MS, TINY, SimulatedMarket
 
 MARKET = SimulatedMarket()
 moments = st.integers(NOON - 3000 * DAY_MS, NOON + 3000 * DAY_MS)
@@ -76,3 +76,10 @@ def test_taker_who_lifts_the_price_bought():
         if later.at // MINUTE_MS == earlier.at // MINUTE_MS and later.price != earlier.price:
             assert later.side == ("buy" if float(later.price) > float(earlier.price) else "sell")
     assert {trade.side for trade in trades} == {"buy", "sell"}
+
+
+def test_taker_at_an_unchanged_price_may_have_been_either():
+    """Where prices are coarse, trades at the price of the one before are buys and sells alike."""
+    trades = SimulatedMarket().trades(TINY).trades
+    sides = [later.side for later, earlier in pairwise(trades) if later.price == earlier.price]
+    assert 0.3 < sides.count("buy") / len(sides) < 0.7

@@ -26,7 +26,7 @@ _FRACTION_SHIFT = np.uint64(11)  # 64 - 53: a double holds 53 bits
 _FRACTION_UNIT = 2.0**-53
 
 _MEAN_OF_ONES = 32.5  # 64 fair coins, plus the half that a uniform draw has on average
-_DEVIATION = math.sqrt(64 / 4 + 1 / 12)  # of 64 fair coins, plus a uniform draw
+_SCALE = 1 / math.sqrt(64 / 4 + 1 / 12)  # one over the standard deviation of that sum
 
 
 def stream_key(seed: int, *names: object) -> np.uint64:
@@ -64,5 +64,5 @@ def normal(bits: Bits) -> Floats:
     fill = uniform(bits * _SPARE_FACTOR)
     fill -= _MEAN_OF_ONES
     fill += np.bitwise_count(bits)
-    fill /= _DEVIATION
+    fill *= _SCALE
     return fill

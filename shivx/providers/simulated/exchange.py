@@ -19,8 +19,13 @@ from shivx.providers.simulated.patterns import SLOT_MS
 from shivx.providers.simulated.tape import Tape
 
 DEFAULT_SEED = 1
-MAX_CANDLES = 2000
+MAX_CANDLES = 5000
 """The most candles that one call answers with; of a longer range, the newest."""
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep as `time.sleep` does now; gevent may have replaced it since this module was imported."""
+    time.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class SimulatedExchange:
         failure_rate: float = 0.0,
         timeout: float = 10.0,
         now: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = _sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
         if not (latency >= 0.0 and 0.0 <= failure_rate <= 1.0 and timeout > 0.0):

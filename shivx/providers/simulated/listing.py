@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -97,10 +97,17 @@ def _list_pair(base: Asset, quote: Asset) -> Listing:
         amount_decimals=amount_decimals,
         reference=float(price.scaleb(price_decimals)),
         loadings=tuple((stream, loading) for stream, loading in loadings.items() if loading != 0.0),
-        volatility=math.sqrt(sum(loading * loading for loading in loadings.values())),
+        volatility=_norm(loadings.values()),
         usual_amount=float((_DOLLARS_OF_TRADE[liquidity] / base.price).scaleb(amount_decimals)),
         liquidity=liquidity,
     )
+
+
+def _norm(components: Iterable[float]) -> float:
+    total = 0.0
+    for component in components:  # not `sum`, which rounds otherwise since Python 3.12
+        total += component * component
+    return math.sqrt(total)
 
 
 def _liquidity(base: str, quote: str) -> Liquidity:
@@ -140,7 +147,7 @@ def _market(listing: Listing) -> Market:
         pair=listing.pair,
         base=listing.base,
         quote=listing.quote,
-        status="online",
+        status="active",
         price_increment=listing.price(1),
         amount_increment=listing.amount(1),
         min_amount=listing.amount(MIN_AMOUNT_UNITS),

@@ -26,7 +26,7 @@ _ROW_MASK = np.uint64(ROWS - 1)
 NEVER_LOW = np.iinfo(np.int64).max
 
 _MEMORY_BLOCKS = 512  # 25 kB each: 100 pairs over more than a day
-_MINUTES_AT_A_TIME = 2048  # times SLOTS prices fit the second-level cache of a CPU
+_MINUTES_AT_A_TIME = 32 * MINUTES_PER_HOUR  # their prices fit the second-level cache of a CPU
 _MEMORY_SKETCHES = 64  # 20 kB each, for those who ask for the same one in a row
 _MEMORY_CHUNKS = 192  # 25 kB each: 4 pairs over 1000 days
 _MEMORY_TURNOVERS = 1024  # 4 kB each
@@ -139,7 +139,7 @@ class Tape:
         minutes = self.sketch(pair, chunk * MINUTES_PER_HOUR, MINUTES_PER_HOUR)
         parts = range(0, len(minutes.start), _MINUTES_AT_A_TIME)
         bars = [self._bars(minutes.between(part, part + _MINUTES_AT_A_TIME)) for part in parts]
-        return fold(np.concatenate(bars, axis=1), MINUTES_PER_HOUR)
+        return np.concatenate([fold(part, MINUTES_PER_HOUR) for part in bars], axis=1)
 
     def _bars(self, minutes: Minutes) -> Integers:
         prices = self.prices(minutes)
