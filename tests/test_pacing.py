@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 
 import pytest
 import redis
@@ -16,6 +15,8 @@ from hypothesis import strategies as st
 from shivx.errors import OriginUnavailable
 from shivx.providers.pacing import BURST, MAX_PENALTY, LocalPacer, SharedPacer
 from tests.fakes import FakeClock
+
+SLACK = 60.0  # seconds that a loaded machine may take between two lines, far below the intervals used here
 
 
 class Away(Exception):
@@ -55,18 +56,18 @@ def test_an_idle_source_gives_a_burst_and_then_one_slot_each_interval():
 
 def test_the_shared_meter_keeps_the_same_rule(pacer):
     """In Redis too: a burst at once, then one interval apart, for each source by itself."""
-    waits = [pacer.reserve("kraken", 100, interval=10.0) for _ in range(6)]
+    waits = [pacer.reserve("kraken", 5000, interval=1000.0) for _ in range(6)]
     assert waits[:BURST] == [0, 0, 0]
-    assert waits[BURST:] == pytest.approx([10, 20, 30], abs=1)
-    assert pacer.reserve("binance", 100, interval=10.0) == 0
+    assert waits[BURST:] == pytest.approx([1000, 2000, 3000], abs=SLACK)
+    assert pacer.reserve("binance", 5000, interval=1000.0) == 0
 
 
 def test_a_weighty_call_takes_its_weight(pacer):
     """After a call of weight 5 the next waits for what five calls would have cost."""
     local = LocalPacer(monotonic=FakeClock().monotonic)
     for each in (local, pacer):
-        assert each.reserve("x", 1000, interval=10.0, cost=5.0) == 0
-        assert each.reserve("x", 1000, interval=10.0) == pytest.approx(30, abs=1)
+        assert each.reserve("x", 5000, interval=1000.0, cost=5.0) == 0
+        assert each.reserve("x", 5000, interval=1000.0) == pytest.approx(3000, abs=SLACK)
 
 
 def test_a_slot_that_comes_too_late_is_refused_and_not_taken(pacer):
@@ -74,23 +75,23 @@ def test_a_slot_that_comes_too_late_is_refused_and_not_taken(pacer):
     local = LocalPacer(monotonic=FakeClock().monotonic)
     for each in (local, pacer):
         for _ in range(BURST):
-            each.reserve("x", 0.5, interval=10.0)
+            each.reserve("x", 0.5, interval=1000.0)
         for _ in range(20):
             with pytest.raises(OriginUnavailable) as caught:
-                each.reserve("x", 0.5, interval=10.0)
-            assert caught.value.retry_after == pytest.approx(10, abs=1)
-        assert each.reserve("x", 100, interval=10.0) == pytest.approx(10, abs=1)
+                each.reserve("x", 0.5, interval=1000.0)
+            assert caught.value.retry_after == pytest.approx(1000, abs=SLACK)
+        assert each.reserve("x", 5000, interval=1000.0) == pytest.approx(1000, abs=SLACK)
 
 
 def test_a_penalty_holds_for_everybody(redis_url, namespace):
     """What one process was told silences the source for another; a shorter one shortens nothing."""
     one, client_one = shared(redis_url, namespace)
     other, client_other = shared(redis_url, namespace)
-    one.penalise("kraken", 30)
+    one.penalise("kraken", 3000)
     one.penalise("kraken", 3)
     with pytest.raises(OriginUnavailable) as caught:
         other.reserve("kraken", 5, interval=1.0)
-    assert caught.value.retry_after == pytest.approx(30, abs=1)
+    assert caught.value.retry_after == pytest.approx(3000, abs=SLACK)
     assert other.reserve("binance", 5, interval=1.0) == 0
     client_one.close()
     client_other.close()
@@ -103,7 +104,7 @@ def test_a_penalty_is_bounded(pacer):
         each.penalise("x", 10**9)
         with pytest.raises(OriginUnavailable) as caught:
             each.reserve("x", 5, interval=1.0)
-        assert caught.value.retry_after == pytest.approx(MAX_PENALTY, abs=1)
+        assert caught.value.retry_after == pytest.approx(MAX_PENALTY, abs=SLACK)
 
 
 @pytest.mark.parametrize("junk", ["abc", "nan", "inf", "-inf", "9" * 30, "1e300", ""])
@@ -113,10 +114,10 @@ def test_a_poisoned_or_future_number_blocks_nobody(redis_url, namespace, junk):
     client.set(f"{namespace}:{{pace:kraken}}", junk)
     assert pacer.reserve("kraken", 0, interval=1.0) == 0
     client.set(f"{namespace}:{{pace:kraken}}", junk)
-    pacer.penalise("kraken", 20)
+    pacer.penalise("kraken", 2000)
     with pytest.raises(OriginUnavailable) as caught:
         pacer.reserve("kraken", 5, interval=1.0)
-    assert caught.value.retry_after == pytest.approx(20, abs=1)
+    assert caught.value.retry_after == pytest.approx(2000, abs=SLACK)
     client.delete(f"{namespace}:{{pace:kraken}}")
     client.lpush(f"{namespace}:{{pace:kraken}}", "1")
     assert pacer.reserve("kraken", 0, interval=1.0) == 0
@@ -187,44 +188,33 @@ def test_no_window_ever_holds_more_than_the_rate_and_the_burst(asked, burst):
 
 
 WORKER = """
-import sys, time, redis
+import sys, time
 from tests.test_pacing import shared
 pacer, client = shared(sys.argv[1], sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
-ends = time.time() + 1.5
-while (left := ends - time.time()) > 0:
-    try:
-        wait = pacer.reserve("kraken", left, interval=0.02)
-    except Exception:
-        break
-    time.sleep(wait)
-    print(time.time(), flush=True)
+for _ in range(100):
+    wait = pacer.reserve("kraken", 10_000, interval=10.0)
+    print(time.time() + wait)
 """
 
 
 def test_two_processes_together_never_exceed_the_rate(redis_url, namespace):
-    """Two processes that ask as fast as they can: within each stretch the rate holds, and it is used up."""
+    """Two processes that ask as fast as they can get slots one interval apart, none of them twice."""
     command = [sys.executable, "-c", WORKER, redis_url, namespace]
     workers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     for worker in workers:
         assert worker.stdout.readline() == "ready\n"
+    began = time.time()
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    counts, moments = Counter(), []
-    for number, worker in enumerate(workers):
-        lines = worker.communicate(timeout=30)[0].split()
-        counts[number] = len(lines)
-        moments += [float(line) for line in lines]
-    moments.sort()
-    stretch = moments[-1] - moments[0]
-    allowed = stretch / 0.02 + BURST
-    assert len(moments) <= allowed + 1
-    assert len(moments) >= 0.7 * allowed  # 2 shared cores; sleeping is never exact
-    assert min(counts.values()) > 0
+    slots = sorted(float(line) for worker in workers for line in worker.communicate(timeout=60)[0].split())
+    assert len(slots) == 200
+    for number, slot in enumerate(slots[BURST:], start=1):
+        assert began + number * 10.0 - 0.1 <= slot <= time.time() + number * 10.0
 
 
 def test_threads_of_a_process_share_the_meter(redis_url, namespace):
@@ -234,7 +224,7 @@ def test_threads_of_a_process_share_the_meter(redis_url, namespace):
 
     def reserve() -> None:
         for _ in range(5):
-            waits.append(pacer.reserve("kraken", 1000, interval=10.0) + time.monotonic())
+            waits.append(pacer.reserve("kraken", 10_000, interval=100.0) + time.monotonic())
 
     threads = [threading.Thread(target=reserve) for _ in range(8)]
     for thread in threads:
@@ -244,4 +234,4 @@ def test_threads_of_a_process_share_the_meter(redis_url, namespace):
     client.close()
     waits.sort()
     spaced = [later - earlier for earlier, later in zip(waits[BURST:], waits[BURST + 1 :], strict=False)]
-    assert all(gap == pytest.approx(10, abs=1) for gap in spaced)
+    assert all(gap == pytest.approx(100, abs=SLACK) for gap in spaced)

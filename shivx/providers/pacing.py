@@ -9,6 +9,7 @@ Source: ITU-T I.371, annex A.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ class LocalPacer:
         step = interval * self._processes
         with self._lock:
             now = self._monotonic()
-            slot = max(self._free_from.get(source, 0.0), now - self._saved * step)
+            slot = max(self._free_from.get(source, -math.inf), now - self._saved * step)
             wait = max(0.0, slot - now)
             if wait > deadline_in:
                 raise _too_late(source, wait)
@@ -86,7 +87,7 @@ class LocalPacer:
         """See `Pacer.penalise`."""
         with self._lock:
             until = self._monotonic() + min(seconds, MAX_PENALTY)
-            self._free_from[source] = max(self._free_from.get(source, 0.0), until)
+            self._free_from[source] = max(self._free_from.get(source, -math.inf), until)
 
 
 class SharedPacer:
