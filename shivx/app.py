@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints.errors import register_error_handlers
 from blueprints.market import market
@@ -30,4 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     measure_requests(app)
     app.register_blueprint(market)
     app.register_blueprint(operations)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app
