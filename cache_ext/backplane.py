@@ -72,6 +72,7 @@ class Backplane:
         self._sequences: dict[bytes, int] = {}
         self._pings: deque[float] = deque()
         self._last_answered = -math.inf
+        self._subscription: Subscription | None = None
         self._thread = threading.Thread(target=self._run, name="cache-ext-backplane", daemon=True)
 
     def start(self) -> None:
@@ -79,8 +80,10 @@ class Backplane:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; returns when the thread has ended, within about a heartbeat."""
+        """Stop listening; returns when the thread has ended."""
         self._stopped.set()
+        if (subscription := self._subscription) is not None:
+            subscription.interrupt()
         self._thread.join()
 
     def _run(self) -> None:
@@ -88,7 +91,7 @@ class Backplane:
             try:
                 self._listen()
             except StoreUnavailable as error:
-                if self.trust.live_until > -math.inf:
+                if self.trust.live_until > -math.inf and not self._stopped.is_set():
                     log.warning("backplane lost: %s", error)
                 self._interrupted()
                 self._stopped.wait(RETRY)
@@ -98,7 +101,7 @@ class Backplane:
                 self._stopped.wait(RETRY)
 
     def _listen(self) -> None:
-        subscription = self._subscribe(self._channels)
+        subscription = self._subscription = self._subscribe(self._channels)
         try:
             self._sequences.clear()
             self._pings.clear()
@@ -112,6 +115,7 @@ class Backplane:
                     self._answered(self._pings.popleft(), now)
                 patience = self._beat(subscription, now)
         finally:
+            self._subscription = None
             subscription.close()
 
     def _beat(self, subscription: Subscription, now: float) -> float:

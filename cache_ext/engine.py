@@ -16,7 +16,8 @@ from cache_ext import metrics
 from cache_ext.codec import EntryCodec
 from cache_ext.connection import RedisGateway
 from cache_ext.entry import MISS, Missing
-from cache_ext.fetching import Fetched, Fetcher, Outcome
+from cache_ext.fetching import Fetched, Fetcher
+from cache_ext.frames import current_frame
 from cache_ext.invalidation import Receipt, clear, delete_keys, invalidate_tags
 from cache_ext.keys import check_name, check_tags
 from cache_ext.origin import Job, NotLoaded
@@ -72,21 +73,27 @@ class TieredCache:
         """Connect and start this process' threads now, rather than at the first read."""
         self.runtime.start()
 
-    def get(self, key: str) -> Any | Missing:
-        """Return the value of *key*, or MISS if there is no fresh one."""
+    def get(self, key: str, *, sensitive: bool = False) -> Any | Missing:
+        """Return the value of *key*, or MISS if there is no fresh one.
+
+        Args:
+            sensitive: believe sealed entries only, as those of a sensitive policy are.
+        """
         if _disabled.get():
             return MISS
         self.runtime.start()
         reader = self.runtime.reader
         slot = reader.near(check_name(key))
         layer = "l1"
-        if slot is None or time.monotonic() >= slot.fresh_until:
-            found = reader.read({key: ()})[key]
+        if slot is None or time.monotonic() >= slot.fresh_until or slot.entry.sealed < sensitive:
+            found = reader.read({key: ()}, sensitive)[key]
             slot, layer = found.fresh_at(time.monotonic()), found.layer
         if slot is None:
             metrics.requests.labels("direct", "none", "miss").inc()
             return MISS
         metrics.requests.labels("direct", layer, "hit").inc()
+        if (frame := current_frame()) is not None:
+            frame.absorb(slot)
         return reader.value(slot)
 
     def set(
@@ -134,7 +141,7 @@ class TieredCache:
         if not off and (near := self._fetcher.near(key, policy)):
             return near
         job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, loader)
-        result = (self._direct if off else self._fetcher.many)([key], job)[key]
+        result = (self._fetcher.direct if off else self._fetcher.many)([key], job)[key]
         if isinstance(result, Exception):
             raise result
         return result
@@ -158,7 +165,7 @@ class TieredCache:
         names = list(dict.fromkeys(keys))
         policy = policy_for(ttl, policy, self.settings.default_ttl)
         job = self._job(names, loader, policy, tags_for or (lambda _: ()), loader)
-        return self._direct(names, job) if _disabled.get() else self._fetcher.many(names, job)
+        return (self._fetcher.direct if _disabled.get() else self._fetcher.many)(names, job)
 
     def get_or_load(
         self,
@@ -236,11 +243,3 @@ class TieredCache:
             raise TypeError("the loader is an async function; this cache is synchronous")
         tags_of = {check_name(key): check_tags(tags_for(key)) for key in keys}
         return Job(loader, policy, tags_of)
-
-    def _direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
-        values = job.loader(keys)
-        return {
-            key: Fetched(values[key], Outcome.MISS, "origin", 0.0, job.policy.ttl)
-            for key in keys
-            if key in values
-        }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from cache_ext import metrics
 from cache_ext.frames import current_frame
 from cache_ext.near import Slot
-from cache_ext.origin import Job
+from cache_ext.origin import Job, Loaded, NotLoaded
 from cache_ext.reader import Found
 from cache_ext.runtime import Runtime
 from cache_ext.settings import CachePolicy
@@ -54,7 +54,7 @@ class Fetcher:
     def near(self, key: str, policy: CachePolicy) -> Fetched | None:
         """Return *key* from L1 if that is all there is to do: the way of nearly every read."""
         slot = self._runtime.reader.near(key)
-        if slot is None:
+        if slot is None or slot.entry.sealed < policy.sensitive:
             return None
         now = self._monotonic()
         return self._serve(slot, Outcome.HIT, "l1", now, policy) if now < slot.early_at else None
@@ -66,7 +66,7 @@ class Fetcher:
         missing = {}
         for key in keys:
             slot, now = self._runtime.reader.near(key), self._monotonic()
-            if slot is not None and now < slot.fresh_until:
+            if slot is not None and now < slot.fresh_until and slot.entry.sealed >= job.policy.sensitive:
                 results[key] = self._hit(slot, "l1", now, job)
             else:
                 missing[key] = job.tags_of[key]
@@ -74,24 +74,37 @@ class Fetcher:
             results |= self._from_store(missing, job)
         return {key: results[key] for key in keys}
 
+    def direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
+        """Return each of *keys* from the loader, past the cache."""
+        values = job.loader(keys)
+        results: dict[str, Fetched | Exception] = {}
+        for key in keys:
+            value = values.get(key, NotLoaded(key))
+            ttl = job.policy.ttl
+            if isinstance(value, Loaded):
+                value, ttl = value.value, value.ttl
+            failed = isinstance(value, Exception)
+            results[key] = value if failed else Fetched(value, Outcome.MISS, "origin", 0.0, ttl)
+        return results
+
     def _from_store(self, missing: Mapping[str, tuple[str, ...]], job: Job) -> dict[str, Fetched | Exception]:
         results: dict[str, Fetched | Exception] = {}
         wanted: dict[str, Found] = {}
-        now = self._monotonic()
-        for key, found in self._runtime.reader.read(missing).items():
+        now, mark = self._monotonic(), self._runtime.near.mark()
+        for key, found in self._runtime.reader.read(missing, job.policy.sensitive).items():
             slot = found.fresh_at(now)
             if slot is not None:
                 results[key] = self._hit(slot, found.layer, now, job)
-            elif found.slot is not None and now < found.slot.fresh_until + job.policy.stale_while_revalidate:
+            elif found.slot is not None and found.checked and now < _revalidated_until(found.slot, job):
                 self._runtime.refresher.refresh(found.slot, job)
                 results[key] = self._serve(found.slot, Outcome.STALE, found.layer, now, job.policy)
             else:
                 wanted[key] = found
         if wanted:
-            results |= self._load(wanted, job)
+            results |= self._load(wanted, job, mark)
         return results
 
-    def _load(self, wanted: Mapping[str, Found], job: Job) -> dict[str, Fetched | Exception]:
+    def _load(self, wanted: Mapping[str, Found], job: Job, mark: int) -> dict[str, Fetched | Exception]:
         results: dict[str, Fetched | Exception] = {}
         outcomes = self._runtime.loading.load({key: found.seen for key, found in wanted.items()}, job)
         now = self._monotonic()
@@ -99,12 +112,17 @@ class Fetcher:
             old = wanted[key]
             if isinstance(outcome, Slot):
                 results[key] = self._serve(outcome, Outcome.MISS, "origin", now, job.policy)
-            elif old.slot is not None and now < _last_resort(old.slot, job):
+            elif old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
                 results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job.policy)
             else:
                 self._count(job.policy, "none", "error")
                 results[key] = outcome
         return results
+
+    def _is_last_resort(self, slot: Slot, job: Job, now: float, mark: int) -> bool:
+        """Tell whether *slot*, found at *mark*, may be served because loading failed."""
+        until = min(slot.stale_until, slot.fresh_until + job.policy.stale_if_error)
+        return now < until and not self._runtime.near.passed(slot, mark)
 
     def _hit(self, slot: Slot, layer: str, now: float, job: Job) -> Fetched:
         """Return *slot*, which is fresh; if it will not be for long, see that it is refreshed."""
@@ -128,6 +146,6 @@ class Fetcher:
         counter.inc()
 
 
-def _last_resort(slot: Slot, job: Job) -> float:
-    """Return until when *slot* may be served because loading failed."""
-    return min(slot.stale_until, slot.fresh_until + job.policy.stale_if_error)
+def _revalidated_until(slot: Slot, job: Job) -> float:
+    """Return until when *slot* may be served while it is refreshed."""
+    return min(slot.stale_until, slot.fresh_until + job.policy.stale_while_revalidate)

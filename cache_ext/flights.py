@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from cache_ext.near import Slot
+
+
+class Moment(NamedTuple):
+    """How much this process knew of invalidations at some moment.
+
+    Args:
+        mark: of L1, see `NearCache.mark`.
+        generation: of the backplane, see `Trust`.
+        hears: whether the backplane was up.
+    """
+
+    mark: int
+    generation: int
+    hears: bool
 
 
 class Flight:
     """One load under way. `outcome` is set before `done`.
 
-    `wake` is set when another process ended its load of the same key.
+    `wake` is set when another process ended its load of the same key. `blind` is set if it was loaded
+    without the store, so that nobody else can know better.
     """
 
-    __slots__ = ("done", "key", "outcome", "tags", "wake")
+    __slots__ = ("blind", "done", "key", "outcome", "since", "tags", "wake")
 
-    def __init__(self, key: str, tags: Collection[str]) -> None:
+    def __init__(self, key: str, tags: Collection[str], since: Moment) -> None:
         self.key = key
         self.tags = frozenset(tags)
+        self.since = since
+        self.blind = False
         self.done = threading.Event()
         self.wake = threading.Event()
         self.outcome: Slot | Exception | None = None
@@ -32,13 +50,13 @@ class Flights:
         self._open: dict[str, Flight] = {}
         self._aloft: set[Flight] = set()
 
-    def board(self, key: str, tags: Collection[str]) -> tuple[Flight, bool]:
+    def board(self, key: str, tags: Collection[str], now: Moment) -> tuple[Flight, bool]:
         """Return the flight of *key*, and True if the caller leads it: he must `land` it."""
         with self._lock:
             flight = self._open.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._open[key] = Flight(key, tags)
+            flight = self._open[key] = Flight(key, tags, now)
             self._aloft.add(flight)
             return flight, True
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from cache_ext.backplane import Trust
-from cache_ext.codec import EntryCodec
 from cache_ext.entry import new_stamp
 from cache_ext.errors import CacheError, StoreUnavailable
-from cache_ext.flights import Flight, Flights
+from cache_ext.filling import Filler
+from cache_ext.flights import Flight, Flights, Moment
 from cache_ext.frames import current_frame
 from cache_ext.near import NearCache, Slot
 from cache_ext.origin import Departure, Job, Origin
 from cache_ext.outbox import Outbox
 from cache_ext.reader import Reader, token_of
-from cache_ext.stores.base import Started, Store, Write
+from cache_ext.stores.base import Started, Store
 from cache_ext.upkeep import Leases
-
-log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds that a caller waits for somebody else's load before he loads himself."""
@@ -39,7 +36,7 @@ class Loading:
         near: NearCache,
         reader: Reader,
         origin: Origin,
-        codec: EntryCodec,
+        filler: Filler,
         flights: Flights,
         leases: Leases,
         outbox: Outbox,
@@ -50,31 +47,53 @@ class Loading:
         self._near = near
         self._reader = reader
         self._origin = origin
-        self._codec = codec
+        self._filler = filler
         self._flights = flights
         self._leases = leases
         self._outbox = outbox
         self._trust = trust
         self._monotonic = monotonic
 
-    def load(self, seen: Mapping[str, bytes], job: Job) -> dict[str, Slot | Exception]:
+    def load(
+        self, seen: Mapping[str, bytes], job: Job, *, again: bool = False
+    ) -> dict[str, Slot | Exception]:
         """Return a slot, or what went wrong, for each key of *seen*.
 
         Args:
             seen: by key, the token of what the caller found in the store, b"" if nothing.
+            again: any flight that is open now started after the caller came, so he may join it.
         """
-        frame = current_frame()
-        led: dict[str, Flight] = {}
-        flights: dict[str, Flight] = {}
-        for key in seen:
-            if frame is not None:
+        if (frame := current_frame()) is not None:
+            for key in seen:
                 frame.refuse_circle(key)
-            flights[key], leads = self._flights.board(key, job.tags_of[key])
-            if leads:
-                led[key] = flights[key]
+        boarding = self.moment()
+        led: dict[str, Flight] = {}
+        joined: dict[str, Flight] = {}
+        for key in seen:
+            flight, leads = self._flights.board(key, job.tags_of[key], boarding)
+            (led if leads else joined)[key] = flight
         if led:
             self.lead(led, seen, job)
-        return {key: self._outcome(flight, seen, job) for key, flight in flights.items()}
+        outcomes = {key: self._outcome(flight, seen, job) for key, flight in (led | joined).items()}
+        old = [key for key, flight in joined.items() if not again and self._too_old(flight, boarding)]
+        if old:
+            outcomes |= self.load({key: seen[key] for key in old}, job, again=True)
+        return {key: outcomes[key] for key in seen}
+
+    def moment(self) -> Moment:
+        """Return how much this process knows now."""
+        hears = self._monotonic() < self._trust.live_until
+        return Moment(self._near.mark(), self._trust.generation, hears)
+
+    def _too_old(self, flight: Flight, boarding: Moment) -> bool:
+        """Tell whether *flight* may be older than an invalidation that was over when the caller came."""
+        slot = flight.outcome
+        if not isinstance(slot, Slot):
+            return False
+        if not flight.blind and (not boarding.hears or boarding.generation != flight.since.generation):
+            return True
+        frame = current_frame()
+        return self._near.passed(slot, flight.since.mark) or not (frame is None or frame.accepts(slot))
 
     def put(self, key: str, job: Job) -> bool:
         """Store what *job* gives for *key* over whatever lies there or is being loaded; False if nowhere.
@@ -82,8 +101,7 @@ class Loading:
         Raises:
             UnsupportedValue: the value cannot be kept exactly.
         """
-        mark, generation = self._near.mark(), self._trust.generation
-        began, token = self._monotonic(), new_stamp()
+        since, began, token = self.moment(), self._monotonic(), new_stamp()
         try:
             self._outbox.settle(self._store)
             versions = self._store.begin({key: None}, job.tags([key]), token, job.policy.lifetime).versions
@@ -91,14 +109,19 @@ class Loading:
             versions = None
         departure = Departure(began, token, versions)
         slot = self._origin.call([key], job, departure)[key]
-        if isinstance(slot, Exception):
-            self._release([key], token)
-            raise slot
-        stored = None if versions is None else self._fill({key: slot}, departure)
+        try:
+            if isinstance(slot, Exception):
+                raise slot
+            self._filler.refuse_oversize(slot)
+        except CacheError:
+            self._filler.release([key], token)
+            raise
+        stored = None if versions is None else self._filler.fill({key: slot}, departure)
+        self._near.replaced(key, token)
         self._flights.outdate([key])
         if stored is not None:
-            slot.generation = generation
-        return (stored is None or key in stored) and self._near.put(slot, mark)
+            slot.generation = since.generation
+        return (stored is None or key in stored) and self._near.put(slot, since.mark)
 
     def _outcome(self, flight: Flight, seen: Mapping[str, bytes], job: Job) -> Slot | Exception:
         if not flight.done.wait(PATIENCE):
@@ -136,25 +159,26 @@ class Loading:
     ) -> None:
         for flight in aloft.values():
             flight.wake.clear()
-        mark, generation = self._near.mark(), self._trust.generation
-        began, token = self._monotonic(), new_stamp()
+        since, began, token = self.moment(), self._monotonic(), new_stamp()
         try:
             self._outbox.settle(self._store)
             started = self._store.begin(
                 {key: known[key] for key in aloft}, job.tags(aloft), token, job.policy.lifetime
             )
         except StoreUnavailable:
-            self._fly(list(aloft), aloft, job, Departure(began, token, None), mark, generation)
+            for flight in aloft.values():
+                flight.blind = True
+            self._fly(list(aloft), aloft, job, Departure(began, token, None), since)
             return
+        self._adopt(started, aloft, known, job, since, began)
         departure = Departure(began, token, started.versions)
         if started.granted:
             granted = [key for key in aloft if key in started.granted]
             self._leases.hold(token, started.granted)
             try:
-                self._fly(granted, aloft, job, departure, mark, generation)
+                self._fly(granted, aloft, job, departure, since)
             finally:
                 self._leases.drop(token)
-        self._adopt(started, aloft, known, mark, began)
         if busy := {key: left for key, left in started.busy.items() if key in aloft}:
             self._await(busy, aloft, known, job, deadline)
 
@@ -164,8 +188,7 @@ class Loading:
         aloft: dict[str, Flight],
         job: Job,
         departure: Departure,
-        mark: int,
-        generation: int,
+        since: Moment,
     ) -> None:
         """Load *keys*, store what came and land their flights."""
         stored: frozenset[str] | None = None if departure.versions is None else frozenset()
@@ -173,52 +196,31 @@ class Loading:
         try:
             outcomes = self._origin.call(keys, job, departure)
             if stored is not None:
-                stored = self._fill(outcomes, departure)
+                stored = self._filler.fill(outcomes, departure)
         finally:
             if stored is not None:
-                self._release([key for key in keys if key not in stored], departure.token)
+                self._filler.release([key for key in keys if key not in stored], departure.token)
         for key in keys:
             outcome = outcomes[key]
             if isinstance(outcome, Slot) and (stored is None or key in stored):
                 if stored is not None:
-                    outcome.generation = generation
-                self._near.put(outcome, mark)
+                    outcome.generation = since.generation
+                self._near.put(outcome, since.mark)
             self._flights.land(aloft.pop(key), outcome)
-
-    def _fill(self, outcomes: Mapping[str, Slot | Exception], departure: Departure) -> frozenset[str] | None:
-        """Store what came; return which keys the store kept, None if it did not answer."""
-        writes = []
-        for key, slot in outcomes.items():
-            if isinstance(slot, Slot) and slot.entry.epoch and slot.entry.ttl:
-                blob = self._codec.encode(slot.entry, key)
-                if self._codec.fits(blob):
-                    writes.append(Write(key, blob, slot.entry.ttl + slot.entry.stale_for))
-        if not writes:
-            return frozenset()
-        try:
-            return self._store.fill(writes, departure.token)
-        except StoreUnavailable:
-            return None
-
-    def _release(self, keys: Sequence[str], token: bytes) -> None:
-        if not keys:
-            return
-        try:
-            self._store.release(keys, token)
-        except StoreUnavailable:
-            log.debug("lease left to expire")
 
     def _adopt(
         self,
         started: Started,
         aloft: dict[str, Flight],
         known: dict[str, bytes | None],
-        mark: int,
+        job: Job,
+        since: Moment,
         began: float,
     ) -> None:
         """Land what was loaded by another process since the caller looked."""
         for key, blob in started.changed.items():
-            slot = self._reader.admit(key, blob, started.versions, mark, began)
+            wanted = (job.tags_of[key], job.policy.sensitive)
+            slot = self._reader.admit(key, blob, started.versions, wanted, since, began)
             if slot is not None and self._monotonic() < slot.fresh_until:
                 self._flights.land(aloft.pop(key), slot)
             else:
@@ -237,7 +239,8 @@ class Loading:
             hears = self._monotonic() < self._trust.live_until
             aloft[key].wake.wait(left if hears else min(left, DEAF_PATIENCE))
         now = self._monotonic()
-        for key, found in self._reader.read({key: job.tags_of[key] for key in busy}).items():
+        tags_of = {key: job.tags_of[key] for key in busy}
+        for key, found in self._reader.read(tags_of, job.policy.sensitive).items():
             slot = found.fresh_at(now)
             if slot is not None and slot.entry.token != known[key]:
                 self._flights.land(aloft.pop(key), slot)

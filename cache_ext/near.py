@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from cache_ext import metrics
-from cache_ext.entry import Entry
+from cache_ext.entry import Entry, Version
 
 SLOT_OVERHEAD_BYTES = 700
-"""Measured cost of a slot beside its payload: objects, links, index of tags (tests/test_near.py)."""
+"""Measured cost of a slot beside its payload: objects, links, an index of tags (tests/test_near.py)."""
 _REMEMBERED = 8_192
 """Invalidated names that are remembered singly; older ones only as 'something was'."""
 
@@ -53,6 +53,26 @@ class Slot:
         return len(memoryview(self.entry.payload)) + len(self.key) + SLOT_OVERHEAD_BYTES
 
 
+class _Remembered:
+    """What happened to names lately, and when; of what is long ago only that something was."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        self._floor = 0
+
+    def note(self, name: str, tick: int, by: bytes = b"") -> None:
+        """Note that it happened to *name* at *tick*, done *by* the load of that token."""
+        self._last[name] = tick, by
+        self._last.move_to_end(name)
+        if len(self._last) > _REMEMBERED:
+            self._floor = self._last.popitem(last=False)[1][0]
+
+    def after(self, name: str, mark: int, but_by: bytes | None = None) -> bool:
+        """Tell whether it happened to *name* after *mark*, or may have; not if *but_by* did it last."""
+        tick, by = self._last.get(name, (self._floor, b""))
+        return tick > mark and by != but_by
+
+
 class NearCache:
     """Slots by key, the least recently used going first, found by tag as well.
 
@@ -68,8 +88,9 @@ class NearCache:
         self._bytes = 0
         self._tick = 0
         self._floor = 0
-        self._gone_keys: OrderedDict[str, int] = OrderedDict()
-        self._gone_tags: OrderedDict[str, int] = OrderedDict()
+        self._gone_keys = _Remembered()
+        self._gone_tags = _Remembered()
+        self._replaced = _Remembered()
 
     def get(self, key: str) -> Slot | None:
         """Return the slot of *key*, whatever its state; None if there is none."""
@@ -87,7 +108,7 @@ class NearCache:
     def put(self, slot: Slot, mark: int) -> bool:
         """Keep *slot*, unless one of its names was invalidated after *mark*; tell whether it was kept."""
         with self._lock:
-            if self._passed(slot, mark):
+            if self._passed(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
                 return False
             self._remove(slot.key)
             if slot.size > self._max_bytes:
@@ -101,13 +122,18 @@ class NearCache:
                 metrics.evictions.labels("l1").inc()
             return True
 
-    def invalidate(self, tags: Iterable[str], sequence: int | None = None) -> None:
-        """Drop what carries one of *tags*; with a *sequence*, what was made before it."""
+    def passed(self, slot: Slot, mark: int) -> bool:
+        """Tell whether one of the names of *slot* was (or may have been) invalidated after *mark*."""
+        with self._lock:
+            return self._passed(slot, mark)
+
+    def invalidate(self, tags: Iterable[str], since: Version | None = None) -> None:
+        """Drop what carries one of *tags*; with *since*, unless it was made under that version or later."""
         with self._lock:
             for tag in tags:
-                self._remember(self._gone_tags, tag)
+                self._gone_tags.note(tag, self._next_tick())
                 for key in tuple(self._by_tag.get(tag, ())):
-                    if sequence is None or _counter(self._slots[key].entry, tag) < sequence:
+                    if since is None or _precedes(self._slots[key].entry, tag, since):
                         self._remove(key)
 
     def delete(self, keys: Iterable[str]) -> int:
@@ -115,22 +141,27 @@ class NearCache:
         with self._lock:
             gone = 0
             for key in keys:
-                self._remember(self._gone_keys, key)
+                self._gone_keys.note(key, self._next_tick())
                 gone += self._remove(key)
             return gone
 
     def replaced(self, key: str, token: bytes) -> None:
-        """Drop the slot of *key* if another load than that of *token* made it: there is a newer one."""
+        """Drop the slot of *key*, or one on its way, unless the load of *token*, the newest, made it."""
         with self._lock:
+            self._replaced.note(key, self._next_tick(), token)
             slot = self._slots.get(key)
             if slot is not None and slot.entry.token != token:
                 self._remove(key)
 
+    def drop(self, key: str) -> None:
+        """Forget the slot of *key*, which was found to count no more."""
+        with self._lock:
+            self._remove(key)
+
     def clear(self) -> None:
         """Drop everything, and everything that is on its way."""
         with self._lock:
-            self._tick += 1
-            self._floor = self._tick
+            self._floor = self._next_tick()
             self._slots.clear()
             self._by_tag.clear()
             self._bytes = 0
@@ -140,16 +171,13 @@ class NearCache:
         return len(self._slots), self._bytes
 
     def _passed(self, slot: Slot, mark: int) -> bool:
-        if self._floor > mark or self._gone_keys.get(slot.key, 0) > mark:
+        if self._floor > mark or self._gone_keys.after(slot.key, mark):
             return True
-        return any(self._gone_tags.get(tag, 0) > mark for tag, _, _ in slot.entry.tags)
+        return any(self._gone_tags.after(tag, mark) for tag, _, _ in slot.entry.tags)
 
-    def _remember(self, gone: OrderedDict[str, int], name: str) -> None:
+    def _next_tick(self) -> int:
         self._tick += 1
-        gone[name] = self._tick
-        gone.move_to_end(name)
-        if len(gone) > _REMEMBERED:
-            self._floor = max(self._floor, gone.popitem(last=False)[1])
+        return self._tick
 
     def _remove(self, key: str) -> bool:
         slot = self._slots.pop(key, None)
@@ -165,5 +193,7 @@ class NearCache:
         return True
 
 
-def _counter(entry: Entry, tag: str) -> int:
-    return next(counter for name, _, counter in entry.tags if name == tag)
+def _precedes(entry: Entry, tag: str, version: Version) -> bool:
+    """Tell whether *entry* was made before *version* of *tag*, or in another epoch, which has no order."""
+    made = entry.versions[tag]
+    return made.epoch != version.epoch or made.counter < version.counter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from msgspec import Raw
 from cache_ext import metrics
 from cache_ext.codec import FORMAT, MAX_MS, EntryCodec
 from cache_ext.entry import Entry, Version
-from cache_ext.errors import CacheError
+from cache_ext.errors import CacheError, ConfigurationError
 from cache_ext.frames import Frame, loading
 from cache_ext.keys import bucket_of
 from cache_ext.near import Slot
@@ -40,11 +41,17 @@ class Loaded:
         value: the value.
         ttl: seconds, instead of the policy's; 0 answers the callers but stores nothing.
         early_refresh: False if loading it before its end would bring the same again.
+    Raises:
+        ConfigurationError: the ttl is negative or not finite.
     """
 
     value: Any
     ttl: float
     early_refresh: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ttl < math.inf:
+            raise ConfigurationError(f"ttl is a number of seconds, at least 0: {self.ttl!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +102,13 @@ class Origin:
         noted = {tag: departure.of(tag) for tag in job.tags(keys)}
         with loading(frozenset(keys), noted) as frame:
             try:
-                values = job.loader(keys)
+                values: Any = job.loader(keys)
             except Exception as error:  # whatever a loader raises is its callers' business
                 log.debug("loader failed", exc_info=True)
                 return dict.fromkeys(keys, error)
+        if not isinstance(values, Mapping):
+            wrong = TypeError(f"a loader of many returns a mapping, not a {type(values).__name__}")
+            return dict.fromkeys(keys, wrong)
         took = self._monotonic() - departure.began
         metrics.load_duration.labels(job.policy.name).observe(took)
         return {key: self._outcome(key, values, job, departure, frame, took) for key in keys}

@@ -17,6 +17,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._telling = threading.Lock()
         self._tags: set[str] = set()
         self._keys: set[str] = set()
         self._everything = False
@@ -37,13 +38,22 @@ class Outbox:
         """Tell *store* all that waits; do nothing if nothing does.
 
         Raises:
-            StoreUnavailable: it still cannot be told, so what it holds cannot be believed either.
+            StoreUnavailable: it still cannot be told, or is just being told by somebody else, so what it
+                holds cannot be believed either.
         """
         if not self.waiting:
             return
+        if not self._telling.acquire(blocking=False):
+            raise StoreUnavailable("it is just being told what was invalidated without it")
+        try:
+            self._tell(store)
+        finally:
+            self._telling.release()
+
+    def _tell(self, store: Store) -> None:
         with self._lock:
             tags, keys, everything = self._tags, self._keys, self._everything
-            self._tags, self._keys, self._everything, self.waiting = set(), set(), False, False
+            self._tags, self._keys, self._everything = set(), set(), False
         try:
             if everything:
                 store.clear()
@@ -54,3 +64,5 @@ class Outbox:
         except StoreUnavailable:
             self.add(tags=tags, keys=keys, everything=everything)
             raise
+        with self._lock:
+            self.waiting = bool(self._tags or self._keys or self._everything)

@@ -10,6 +10,7 @@ from cache_ext.backplane import Trust
 from cache_ext.codec import TOKEN_AT, TOKEN_BYTES, EntryCodec
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError, StoreUnavailable
+from cache_ext.flights import Moment
 from cache_ext.frames import current_frame
 from cache_ext.near import NearCache, Slot
 from cache_ext.outbox import Outbox
@@ -50,9 +51,9 @@ def token_of(blob: bytes) -> bytes:
     return blob[TOKEN_AT : TOKEN_AT + TOKEN_BYTES]
 
 
-def _carries(entry: Entry, tags: Collection[str]) -> bool:
-    """Tell whether *entry* has all of *tags*; an older program's may lack one that is asked for since."""
-    return not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags)
+def _suits(entry: Entry, tags: Collection[str], sensitive: bool) -> bool:
+    """Tell whether *entry* is sealed, if it must be, and has all *tags*; an older program's may lack some."""
+    return entry.sealed >= sensitive and (not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags))
 
 
 class Reader:
@@ -86,11 +87,12 @@ class Reader:
         frame = current_frame()
         return slot if frame is None or frame.accepts(slot) else None
 
-    def read(self, tags_of: Mapping[str, Collection[str]]) -> dict[str, Found]:
+    def read(self, tags_of: Mapping[str, Collection[str]], sensitive: bool = False) -> dict[str, Found]:
         """Return what is found of each key of *tags_of*, asking the shared store; never raises.
 
         Args:
             tags_of: by key, the tags that its entry is known to carry; others cost a second trip.
+            sensitive: believe sealed entries only: who can write to the store cannot make these.
         """
         mark, generation, now = self._near.mark(), self._trust.generation, self._monotonic()
         tags = {tag for key, known in tags_of.items() for tag in (*known, *self._tags.get(key, ()))}
@@ -103,27 +105,45 @@ class Reader:
             return {key: self._unchecked(key, now) for key in tags_of}
         found = {}
         for key in tags_of:
-            entry = entries.get(key)
-            slot = None
-            if entry is not None and _carries(entry, tags_of[key]) and versions.vouch_for(key, entry):
+            entry, seen, slot = entries.get(key), token_of(snapshot.blobs.get(key, b"")), None
+            suits = entry is not None and _suits(entry, tags_of[key], sensitive)
+            if entry is not None and suits and versions.vouch_for(key, entry):
                 slot = self._slot(key, entry, now, versions.now, generation)
             if slot is not None:
                 self._near.put(slot, mark)
-            found[key] = Found(slot, token_of(snapshot.blobs.get(key, b"")))
+                found[key] = Found(slot, seen)
+            elif key not in snapshot.blobs and (slot := self.near(key)) is not None:
+                found[key] = Found(slot, seen, "l1")
+            else:
+                self._near.drop(key)
+                found[key] = Found(None, seen)
         return found
 
-    def admit(self, key: str, blob: bytes, versions: Versions, mark: int, now: float) -> Slot | None:
-        """Return *blob*, just found at *key* under *versions*, as a slot, if it is an entry that counts."""
+    def admit(
+        self,
+        key: str,
+        blob: bytes,
+        versions: Versions,
+        wanted: tuple[Collection[str], bool],
+        since: Moment,
+        now: float,
+    ) -> Slot | None:
+        """Return *blob*, found at *key* under *versions*, as a slot, if it counts and is what is wanted.
+
+        Args:
+            wanted: the tags that it must have, and whether it must be sealed.
+            since, now: of the moment before it was found.
+        """
         try:
             entry = self._codec.decode(blob, key)
             versions = self._complete(versions, versions.counters.keys(), {key: entry})
         except (PayloadError, StoreUnavailable):
             return None
-        if not versions.vouch_for(key, entry):
+        if not _suits(entry, *wanted) or not versions.vouch_for(key, entry):
             return None
-        slot = self._slot(key, entry, now, versions.now, self._trust.generation)
+        slot = self._slot(key, entry, now, versions.now, since.generation)
         if slot is not None:
-            self._near.put(slot, mark)
+            self._near.put(slot, since.mark)
         return slot
 
     def hold(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:

@@ -39,7 +39,7 @@ class Refresher:
             return
         if not self._places.acquire(blocking=False):
             return
-        flight, leads = self._flights.board(key, job.tags_of[key])
+        flight, leads = self._flights.board(key, job.tags_of[key], self._loading.moment())
         if not leads:
             self._places.release()
             return

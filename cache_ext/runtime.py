@@ -15,6 +15,8 @@ from cache_ext.backplane import BOUND, Backplane, Trust
 from cache_ext.breaker import CircuitBreaker, State
 from cache_ext.codec import EntryCodec
 from cache_ext.connection import RedisGateway
+from cache_ext.entry import Version
+from cache_ext.filling import Filler
 from cache_ext.flights import Flights
 from cache_ext.keys import KeySpace
 from cache_ext.loading import Loading
@@ -72,7 +74,7 @@ class Runtime:
             self.near,
             self.reader,
             Origin(self.reader, codec, monotonic),
-            codec,
+            Filler(self.store, codec),
             self.flights,
             self._leases,
             self.outbox,
@@ -94,6 +96,7 @@ class Runtime:
                 self._leases,
                 self.gateway.breaker,
                 self.gateway.probe,
+                self.outbox.settle,
                 self._observe,
                 self._monotonic,
             )
@@ -132,7 +135,7 @@ class Runtime:
             subscribe,
             self.keyspace.channels,
             heard=self._heard,
-            gap=self.flights.wake_all,
+            gap=self._gap,
             monotonic=self._monotonic,
         )
         return self._backplane.trust
@@ -150,12 +153,17 @@ class Runtime:
         metrics.memory_bytes.labels("l1").set(self.near.sizes()[1])
         metrics.staleness_bound.set(BOUND)
 
+    def _gap(self) -> None:
+        """Messages may have been lost: nobody joins what started before, who waits looks again."""
+        self.flights.outdate_all()
+        self.flights.wake_all()
+
     def _heard(self, message: Message) -> None:
         """Do here what another process (or this one) did in Redis."""
         names = message.names
         if message.kind == "i":
             self.flights.outdate(tags=names)
-            self.near.invalidate(names, message.sequence)
+            self.near.invalidate(names, Version(message.stamp, message.sequence))
         elif message.kind == "d":
             self.flights.outdate(keys=names)
             self.near.delete(names)
@@ -168,8 +176,7 @@ class Runtime:
             self.flights.wake(names)
         else:
             self.near.clear()
-            self.flights.outdate_all()
-            self.flights.wake_all()
+            self._gap()
 
 
 def make_gateway(

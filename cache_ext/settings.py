@@ -13,6 +13,8 @@ from cache_ext.errors import ConfigurationError
 
 CONFIG_PREFIX = "CACHE_EXT_"
 MIN_SECRET_CHARACTERS = 32
+MAX_TTL = 10 * 365 * 86_400.0
+"""Ten years, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,8 @@ class CachePolicy:
     def __post_init__(self) -> None:
         for name, least in (("ttl", 0.001), ("stale_if_error", 0.0), ("stale_while_revalidate", 0.0)):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
-                raise ConfigurationError(f"{name} is a number of seconds, at least {least}: {value!r}")
+            if not isinstance(value, int | float) or not least <= value <= MAX_TTL:
+                raise ConfigurationError(f"{name} is a number of seconds, {least} to {MAX_TTL}: {value!r}")
 
     @property
     def stale_for(self) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from cache_ext.connection import RedisGateway, translated
@@ -64,7 +66,14 @@ class Subscription:
         self._unconfirmed -= kind == b"subscribe"
         return None
 
+    def interrupt(self) -> None:
+        """Make the thread that is in `receive` get StoreUnavailable. May be called from another."""
+        line = self._connection._sock
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """End the connection; a thread that is in `receive` gets StoreUnavailable."""
+        """End the connection."""
         self._connection.disconnect()
         self._pool.release(self._connection)

@@ -1,4 +1,4 @@
-"""The thread that does what must go on while nobody asks: lease renewal, probes, gauges."""
+"""The thread that does what must go on while nobody asks: probes, queued invalidations, leases, gauges."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Upkeep:
 
     Args:
         probe: asks the store whether it answers; True closes the circuit.
+        settle: tells the store what was invalidated without it.
         observe: sets the gauges.
         monotonic: the clock, seconds.
     """
@@ -58,6 +59,7 @@ class Upkeep:
         leases: Leases,
         breaker: CircuitBreaker,
         probe: Callable[[], bool],
+        settle: Callable[[Store], None],
         observe: Callable[[], None],
         monotonic: Callable[[], float],
     ) -> None:
@@ -65,6 +67,7 @@ class Upkeep:
         self._leases = leases
         self._breaker = breaker
         self._probe = probe
+        self._settle = settle
         self._observe = observe
         self._monotonic = monotonic
         self._stopped = threading.Event()
@@ -101,3 +104,4 @@ class Upkeep:
             self._second_at = self._monotonic() + SECOND
             self._observe()
             self._leases.renew(self._store)
+        self._settle(self._store)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cache_ext import TieredCache, open_cache
+from tests.caches import connected
 from tests.fakes import CountingOrigin, FakeClock
 from tests.leaks import find_leaks, take_census
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
@@ -98,3 +100,34 @@ def origin() -> Iterator[CountingOrigin]:
     origin = CountingOrigin()
     yield origin
     origin.release()
+
+
+@pytest.fixture
+def make_cache(namespace: str) -> Iterator[Callable[..., TieredCache]]:
+    """Open caches of one namespace, as several processes would: ``make_cache(url, pubsub=False)``.
+
+    They are given a second for Redis instead of a tenth, so that a busy machine is not taken for a dead
+    server, and are closed with the test.
+    """
+    opened: list[TieredCache] = []
+
+    def make(url: str = "memory://", **settings: object) -> TieredCache:
+        opened.append(open_cache(url, **{"namespace": namespace, "op_timeout": 1.0, **settings}))
+        return opened[-1]
+
+    yield make
+    for cache in opened:
+        cache.close()
+
+
+@pytest.fixture(params=["memory", *KINDS])
+def cache(
+    request: pytest.FixtureRequest, make_cache: Callable[..., TieredCache], shared_servers: SharedServers
+) -> TieredCache:
+    """A cache on each kind of store in turn, its backplane up."""
+    if request.param == "memory":
+        return make_cache()
+    try:
+        return connected(make_cache(shared_servers.get(request.param).url))
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))

@@ -19,6 +19,7 @@ CACHE_EXT_ROWS = (
     ("backplane",),
     ("reader",),
     ("origin",),
+    ("filling",),
     ("loading",),
     ("refreshing",),
     ("runtime",),

@@ -5,6 +5,7 @@ local epoch = redis.call('GET', KEYS[1])
 if not epoch or redis.call('EXISTS', KEYS[2]) == 0 then
   epoch = ARGV[1]
   redis.call('MSET', KEYS[1], epoch, KEYS[2], '0')
+  redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':0:')
 end
 local sequence = redis.call('INCR', KEYS[2])
 for i = 3, #KEYS do

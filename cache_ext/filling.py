@@ -1,0 +1,56 @@
+"""Storing what was loaded, or giving the lease back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from cache_ext.codec import EntryCodec
+from cache_ext.errors import StoreUnavailable, UnsupportedValue
+from cache_ext.near import Slot
+from cache_ext.origin import Departure
+from cache_ext.stores.base import Store, Write
+
+log = logging.getLogger(__name__)
+
+
+class Filler:
+    """Brings the results of loads to the shared store.
+
+    Args:
+        store: where to.
+        codec: how entries travel.
+    """
+
+    def __init__(self, store: Store, codec: EntryCodec) -> None:
+        self._store = store
+        self._codec = codec
+
+    def fill(self, outcomes: Mapping[str, Slot | Exception], departure: Departure) -> frozenset[str] | None:
+        """Store what came, if it may be; return which keys the store kept, None if it did not answer."""
+        writes = []
+        for key, slot in outcomes.items():
+            if isinstance(slot, Slot) and slot.entry.epoch and slot.entry.ttl:
+                blob = self._codec.encode(slot.entry, key)
+                if self._codec.fits(blob):
+                    writes.append(Write(key, blob, slot.entry.ttl + slot.entry.stale_for))
+        if not writes:
+            return frozenset()
+        try:
+            return self._store.fill(writes, departure.token)
+        except StoreUnavailable:
+            return None
+
+    def refuse_oversize(self, slot: Slot) -> None:
+        """Raise UnsupportedValue if *slot* is larger than the settings let an entry be."""
+        if not self._codec.fits(blob := self._codec.encode(slot.entry, slot.key)):
+            raise UnsupportedValue(f"{len(blob)} bytes are more than max_entry_bytes")
+
+    def release(self, keys: Sequence[str], token: bytes) -> None:
+        """End the leases that *token* has of *keys*; a store that does not answer lets them expire."""
+        if not keys:
+            return
+        try:
+            self._store.release(keys, token)
+        except StoreUnavailable:
+            log.debug("lease left to expire")
