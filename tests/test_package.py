@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,9 @@ print(json.dumps({"file": cache_ext.__file__, "modules": [name for name in sys.m
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder into which the built wheel was unpacked."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a copy: building leaves folders behind
+    shutil.copytree(ROOT / "cache_ext", source / "cache_ext", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", source)
     build = [
         sys.executable,
         "-m",
