@@ -38,7 +38,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-deps",
         "--wheel-dir",
         str(folder),
-        str(ROOT),
+        str(source),
     ]
     subprocess.run(build, check=True, stdin=subprocess.DEVNULL, cwd=folder)
     (wheel,) = folder.glob("*.whl")
