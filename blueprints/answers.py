@@ -52,9 +52,14 @@ def answer(body: bytes, freshness: Answer[object], policy: CachePolicy, status: 
     return response
 
 
+def wants_fresh() -> bool:
+    """Tell whether the request refuses what is past its lifetime."""
+    return request.cache_control.get("stale-if-error") == "0"
+
+
 def as_asked(found: Answer[T]) -> Answer[T] | OriginUnavailable:
     """Return *found*, or what to say instead if it is stale and the request wants nothing stale."""
-    if found.stale and request.cache_control.get("stale-if-error") == "0":
+    if found.stale and wants_fresh():
         return OriginUnavailable("the origin gave nothing fresh, and the request wants nothing stale")
     return found
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from flask import Blueprint, Response, current_app, request
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from blueprints.answers import answer, as_asked
+from blueprints.answers import answer, as_asked, wants_fresh
 from blueprints.parameters import Query
 from blueprints.problems import batch_status, problem
 from shivx.cursors import encode_cursor
@@ -23,6 +23,7 @@ from shivx.render import (
     render_trades,
 )
 from shivx.services import Answer
+from shivx.times import MAX_MS
 from shivx.wiring import Services, services_of
 
 market = Blueprint("market", __name__, url_prefix="/api/market")
@@ -35,13 +36,13 @@ MAX_TRADES = 500
 class CandlePosition(Struct, frozen=True, array_like=True, tag="candles"):
     """Where the next page of candles begins, Unix ms."""
 
-    since: int
+    since: Annotated[int, Meta(ge=0, le=MAX_MS)]
 
 
 class TradePosition(Struct, frozen=True, array_like=True, tag="trades"):
     """The last trade of a page: its time, Unix ms, and its id."""
 
-    at: int
+    at: Annotated[int, Meta(ge=0, le=MAX_MS)]
     id: str
 
 
@@ -56,7 +57,7 @@ def list_pairs() -> Response:
     with Query(request.environ) as query:
         source = query.source(services.market.sources)
         numbers = query.numbers()
-    found = services.market.catalogue(source)
+    found = services.market.catalogue(source, fresh=wants_fresh())
     body = render_catalogue(
         found.fact,
         services.candles.timeframes(found.fact),
@@ -134,12 +135,13 @@ def list_candles(pair: str) -> Response:
         numbers = query.numbers()
     since = since if cursor is None else cursor.since
     asked = _period(services, timeframe, limit, since, until, closed)
-    found = services.candles.candles(source, name, timeframe, asked.start, asked.stop, closed=closed)
-    candles = found.fact.candles
+    found = services.candles.candles(
+        source, name, timeframe, asked.start, asked.stop, closed=closed, fresh=wants_fresh()
+    )
     body = render_candles(
-        found.fact,
-        open_candle=bool(candles) and candles[-1][0] + TIMEFRAMES[timeframe] > services.candles.now_ms(),
-        complete=found.fact.covered_since <= asked.start,
+        found.fact.candles,
+        open_candle=found.fact.open_candle,
+        complete=found.fact.complete,
         next_cursor=encode_cursor(CandlePosition(asked.stop)) if asked.stop < asked.end else None,
         source=source,
         stale=found.stale,
@@ -202,7 +204,7 @@ def _after(trades: tuple[Trade, ...], position: TradePosition | None) -> tuple[T
     if position is None:
         return trades
     for at, trade in enumerate(trades):
-        if trade.id == position.id:
+        if (trade.at, trade.id) == (position.at, position.id):
             return trades[at + 1 :]
     return tuple(trade for trade in trades if trade.at < position.at)
 
@@ -214,6 +216,6 @@ def get_token(symbol: str) -> Response:
     with Query(request.environ) as query:
         name = query.symbol(symbol)
         source = query.source(services.market.sources)
-    found, token = services.market.token(source, name)
+    found, token = services.market.token(source, name, fresh=wants_fresh())
     body = render_token(token, found.fact, source=source, stale=found.stale)
     return answer(body, found, services.policies.catalogue)

@@ -1,8 +1,8 @@
 """The only place where the cache and the providers meet: questions of clients, answered from the cache."""
 
 from shivx.services.answer import Answer
-from shivx.services.candles import CandleService
+from shivx.services.candles import CandleList, CandleService
 from shivx.services.market import MarketService
 from shivx.services.policies import Policies, register_facts
 
-__all__ = ["Answer", "CandleService", "MarketService", "Policies", "register_facts"]
+__all__ = ["Answer", "CandleList", "CandleService", "MarketService", "Policies", "register_facts"]

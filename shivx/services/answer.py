@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
-from cache_ext import Fetched, Outcome
+from cache_ext import Outcome
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -60,14 +60,15 @@ class Answer(Generic[T_co]):
         """Whether any part is past its lifetime."""
         return self.outcome is Outcome.STALE
 
+    def after(self, earlier: Fresh) -> Answer[T_co]:
+        """Return this as answered after *earlier*: whoever waited for that waited for the origin too."""
+        waited = earlier.outcome is Outcome.MISS and self.outcome is Outcome.HIT
+        return replace(self, outcome=Outcome.MISS) if waited else self
 
-def fact_of(fetched: Fetched, kind: type[T]) -> T:
-    """Return the value of *fetched*, of which the cache knows no type.
+    def within(self, seconds: float) -> Answer[T_co]:
+        """Return this as expiring in *seconds* at the latest."""
+        return replace(self, ttl_left=min(self.ttl_left, seconds))
 
-    Raises:
-        TypeError: it is no *kind*: two programs use one namespace for different things.
-    """
-    value: Any = fetched.value
-    if not isinstance(value, kind):
-        raise TypeError(f"a {type(value).__name__} lies where a {kind.__name__} should")
-    return value
+    def outdated(self) -> Answer[T_co]:
+        """Return this as past its lifetime, whatever its parts say."""
+        return replace(self.within(0.0), outcome=Outcome.STALE)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
-from cache_ext import Fetched, Outcome, TieredCache
+from cache_ext import Fetched, TieredCache
 from shivx.errors import OriginInvalid, UnknownPair, UnknownSource, UnknownToken
 from shivx.models import Catalogue, OrderBook, Pair, Ticker, Token, Trades
 from shivx.names import book_key, book_tag, catalogue_key, pair_tag, price_key, source_tag, trades_key
 from shivx.providers.base import MarketDataProvider
-from shivx.services.answer import Answer, fact_of
+from shivx.services.answer import Answer
+from shivx.services.facts import Facts
 from shivx.services.policies import Policies
-
-T = TypeVar("T")
 
 BOOK_DEPTHS = (100, 500)
 """The depths in which books are fetched and kept; a request takes the smallest that is enough."""
@@ -36,9 +35,10 @@ class MarketService:
     def __init__(
         self, cache: TieredCache, providers: Mapping[str, MarketDataProvider], policies: Policies
     ) -> None:
-        self._cache = cache
+        self._facts = Facts(cache)
         self._providers = providers
         self._policies = policies
+        self._patient = policies.patient
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -52,15 +52,17 @@ class MarketService:
         except KeyError:
             raise UnknownSource(f"there is no source {source!r}") from None
 
-    def catalogue(self, source: str) -> Answer[Catalogue]:
-        """Return all that *source* trades."""
-        fetched = self._cache.fetch(
+    def catalogue(self, source: str, *, fresh: bool = False) -> Answer[Catalogue]:
+        """Return all that *source* trades; if *fresh*, waiting for the origin rather than past its ttl."""
+        policies = self._patient if fresh else self._policies
+        fetched = self._facts.one(
             catalogue_key(source),
+            Catalogue,
             self.provider(source).catalogue,
-            policy=self._policies.catalogue,
+            policy=policies.catalogue,
             tags=[source_tag(source)],
         )
-        return Answer.of(fact_of(fetched, Catalogue), [fetched])
+        return _answer(fetched)
 
     def listed(self, source: str, pair: Pair) -> Answer[Catalogue]:
         """Return the catalogue of *source*, which has *pair*."""
@@ -69,9 +71,9 @@ class MarketService:
             raise UnknownPair(f"{source} does not trade {pair}")
         return catalogue
 
-    def token(self, source: str, symbol: str) -> tuple[Answer[Catalogue], Token]:
+    def token(self, source: str, symbol: str, *, fresh: bool = False) -> tuple[Answer[Catalogue], Token]:
         """Return what *source* says of the currency *symbol*, and the catalogue that says it."""
-        catalogue = self.catalogue(source)
+        catalogue = self.catalogue(source, fresh=fresh)
         token = catalogue.fact.tokens.get(symbol)
         if token is None:
             raise UnknownToken(f"{source} does not know {symbol}")
@@ -81,13 +83,14 @@ class MarketService:
         """Return the price of *pair*."""
         catalogue = self.listed(source, pair)
         provider = self.provider(source)
-        fetched = self._cache.fetch(
+        fetched = self._facts.one(
             price_key(source, pair),
+            Ticker,
             lambda: provider.ticker(catalogue.fact, pair),
             policy=self._policies.price,
             tags=[pair_tag(source, pair)],
         )
-        return _answer(fetched, Ticker, catalogue)
+        return _answer(fetched).after(catalogue)
 
     def prices(self, source: str, pairs: Sequence[Pair]) -> dict[Pair, Answer[Ticker] | Exception]:
         """Return the price of each of *pairs*, or why there is none, in one round trip to Redis."""
@@ -99,13 +102,17 @@ class MarketService:
             found = provider.tickers(catalogue.fact, [by_key[key] for key in keys])
             return {key: found.get(by_key[key]) or _nothing_of(by_key[key]) for key in keys}
 
-        fetched = self._cache.fetch_many(
-            by_key, load, policy=self._policies.price, tags_for=lambda key: [pair_tag(source, by_key[key])]
+        fetched = self._facts.many(
+            by_key,
+            Ticker,
+            load,
+            policy=self._policies.price,
+            tags_for=lambda key: [pair_tag(source, by_key[key])],
         )
         answers: dict[Pair, Answer[Ticker] | Exception] = {}
         for pair in pairs:
             result = fetched.get(price_key(source, pair), UnknownPair(f"{source} does not trade {pair}"))
-            answers[pair] = _answer(result, Ticker, catalogue) if isinstance(result, Fetched) else result
+            answers[pair] = _answer(result).after(catalogue) if isinstance(result, Fetched) else result
         return answers
 
     def order_book(self, source: str, pair: Pair, depth: int) -> Answer[OrderBook]:
@@ -113,33 +120,31 @@ class MarketService:
         catalogue = self.listed(source, pair)
         provider = self.provider(source)
         kept = next(size for size in BOOK_DEPTHS if depth <= size)
-        fetched = self._cache.fetch(
+        fetched = self._facts.one(
             book_key(source, pair, kept),
+            OrderBook,
             lambda: provider.order_book(catalogue.fact, pair, kept),
             policy=self._policies.orderbook,
             tags=[pair_tag(source, pair), book_tag(source, pair)],
         )
-        return _answer(fetched, OrderBook, catalogue)
+        return _answer(fetched).after(catalogue)
 
     def trades(self, source: str, pair: Pair) -> Answer[Trades]:
         """Return the latest trades of *pair*, newest first, up to `TRADES_KEPT`."""
         catalogue = self.listed(source, pair)
         provider = self.provider(source)
-        fetched = self._cache.fetch(
+        fetched = self._facts.one(
             trades_key(source, pair),
+            Trades,
             lambda: provider.trades(catalogue.fact, pair, TRADES_KEPT),
             policy=self._policies.trades,
             tags=[pair_tag(source, pair)],
         )
-        return _answer(fetched, Trades, catalogue)
+        return _answer(fetched).after(catalogue)
 
 
-def _answer(fetched: Fetched, kind: type[T], catalogue: Answer[Catalogue]) -> Answer[T]:
-    """Return *fetched* as an answer; whoever waited for the catalogue waited for the origin too."""
-    answer = Answer.of(fact_of(fetched, kind), [fetched])
-    if catalogue.outcome is Outcome.MISS and answer.outcome is Outcome.HIT:
-        return Answer(answer.fact, Outcome.MISS, answer.age, answer.ttl_left)
-    return answer
+def _answer(fetched: Fetched) -> Answer[Any]:
+    return Answer.of(fetched.value, [fetched])
 
 
 def _nothing_of(pair: Pair) -> OriginInvalid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from cache_ext import CachePolicy, TieredCache
 from shivx.config import Settings
@@ -57,6 +57,16 @@ class Policies:
                 stale_if_error=settings.cache_market_price_stale_ttl,
                 name="forming",
             ),
+        )
+
+    @property
+    def patient(self) -> Policies:
+        """The same, for who would rather wait for the origin than be served past the ttl meanwhile."""
+        return Policies(
+            **{
+                field.name: replace(getattr(self, field.name), stale_while_revalidate=0.0)
+                for field in fields(self)
+            }
         )
 
 

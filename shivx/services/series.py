@@ -10,6 +10,8 @@ from shivx.names import candles_tag, forming_key, page_key
 
 PAGE = 300
 """Candles per page: what the meanest exchange gives in one call."""
+SETTLE_MS = 1_000
+"""A candle counts as closed so long after its end: trades of its last moment may still come in."""
 
 
 class Span(NamedTuple):
@@ -17,6 +19,13 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+
+class Moment(NamedTuple):
+    """A moment, `now`, and the open time of the first candle that may still change at it, `cut`; Unix ms."""
+
+    now: int
+    cut: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,15 @@ class Series:
         """The tag of all its candles."""
         return candles_tag(self.source, self.pair, self.timeframe)
 
+    def at(self, now: int) -> Moment:
+        """Return the moment *now*, Unix ms, as these candles see it."""
+        return Moment(now, settled_until(self.timeframe, now))
+
+    def span(self, since: int, until: int) -> Span:
+        """Return the candles that open in [*since*, *until*), Unix ms."""
+        start = ceil(since, self.length)
+        return Span(start, max(start, ceil(until, self.length)))
+
     def finished_pages(self, span: Span, cut: int) -> dict[str, Span]:
         """Return the pages that cover *span* and end before *cut*, by key, oldest first."""
         reach = PAGE * self.length
@@ -53,10 +71,21 @@ class Series:
             return {}
         return {self._key(start // (PAGE * self.length), cut): Span(start, cut)}
 
-    def forming(self, cut: int, now: int) -> dict[str, Span]:
-        """Return what may still change at *now*, from *cut* on, by its key."""
-        key = forming_key(self.source, self.pair, self.timeframe, cut)
-        return {key: Span(cut, now // self.length * self.length + self.length)}
+    def forming(self, moment: Moment) -> dict[str, Span]:
+        """Return what may still change at *moment*, by its key."""
+        key = forming_key(self.source, self.pair, self.timeframe, moment.cut)
+        return {key: Span(moment.cut, moment.now // self.length * self.length + self.length)}
 
     def _key(self, page: int, cut: int | None) -> str:
         return page_key(self.source, self.pair, self.timeframe, page, cut)
+
+
+def settled_until(timeframe: str, now: int) -> int:
+    """Return the open time of the first candle that may still change at *now*; both Unix ms."""
+    length = TIMEFRAMES[timeframe]
+    return (now - SETTLE_MS) // length * length
+
+
+def ceil(moment: int, step: int) -> int:
+    """Return the first multiple of *step* that is not before *moment*."""
+    return -(-moment // step) * step
