@@ -101,17 +101,21 @@ class Fetcher:
             else:
                 wanted[key] = found
         if wanted:
-            results |= self._load(wanted, job, mark)
+            results |= self._load(wanted, job, mark, now)
         return results
 
-    def _load(self, wanted: Mapping[str, Found], job: Job, mark: int) -> dict[str, Fetched | Exception]:
+    def _load(
+        self, wanted: Mapping[str, Found], job: Job, mark: int, came: float
+    ) -> dict[str, Fetched | Exception]:
         results: dict[str, Fetched | Exception] = {}
         outcomes = self._runtime.loading.load({key: found.seen for key, found in wanted.items()}, job)
         now = self._monotonic()
         for key, outcome in outcomes.items():
             old = wanted[key]
             if isinstance(outcome, Slot):
-                results[key] = self._serve(outcome, Outcome.MISS, "origin", now, job.policy)
+                made_of_stale = outcome.loaded < came and now >= outcome.fresh_until
+                how = Outcome.STALE if made_of_stale else Outcome.MISS
+                results[key] = self._serve(outcome, how, "origin", now, job.policy)
             elif old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
                 results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job.policy)
             else:
