@@ -8,11 +8,12 @@ from flask import Blueprint, Response, current_app, request
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from blueprints.answers import answer, as_asked, wants_fresh
+from blueprints.answers import answer, as_asked, broken_batch, wants_fresh
 from blueprints.parameters import Query
 from blueprints.problems import batch_status, problem
 from shivx.cursors import encode_cursor
-from shivx.models import TIMEFRAMES, Ticker, Trade
+from shivx.errors import UnknownPair
+from shivx.models import TIMEFRAMES, Trade
 from shivx.render import (
     render_batch,
     render_book,
@@ -89,21 +90,18 @@ def get_prices() -> Response:
         names = query.pairs()
         source = query.source(services.market.sources)
         numbers = query.numbers()
-    found = services.market.prices(source, names)
-    served: list[Answer[Ticker]] = []
-    items, errors = {}, {}
-    for name, result in found.items():
-        acceptable = result if isinstance(result, Exception) else as_asked(result)
-        if isinstance(acceptable, Exception):
-            errors[name] = problem(acceptable, "pairs")
-        else:
-            served.append(acceptable)
-            items[name] = render_ticker(
-                acceptable.fact, source=source, stale=acceptable.stale, numbers=numbers
-            )
-    body = render_batch("prices", items, errors)
-    status = batch_status(len(items), errors.values())
-    return answer(body, Answer.of(body, served), services.policies.price, status)
+    found = {pair: as_asked(result) for pair, result in services.market.prices(source, names).items()}
+    served = {pair: result for pair, result in found.items() if not isinstance(result, Exception)}
+    failed = {pair: result for pair, result in found.items() if isinstance(result, Exception)}
+    items = {
+        pair: render_ticker(result.fact, source=source, stale=result.stale, numbers=numbers)
+        for pair, result in served.items()
+    }
+    errors = {pair: problem(error, "pairs") for pair, error in failed.items()}
+    body, freshness = render_batch("prices", items, errors), Answer.of(None, served.values())
+    if served and all(isinstance(error, UnknownPair) for error in failed.values()):
+        return answer(body, freshness, services.policies.price)
+    return broken_batch(body, freshness, failed.values(), batch_status(len(items), errors.values()))
 
 
 @market.get("/orderbook/<pair>")
