@@ -11,15 +11,19 @@ HEADER = "X-Request-ID"
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def follow_requests(app: Flask) -> None:
-    """Keep the caller's ``X-Request-ID`` if it is a plain one, else make one, and answer with it."""
-
-    @app.before_request
-    def note() -> None:
+def request_id() -> str:
+    """Return the id of the request under way: the caller's if it is a plain one, else one made here."""
+    if "request_id" not in g:
         given = request.headers.get(HEADER, "")
         g.request_id = given if _ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+    found: str = g.request_id
+    return found
+
+
+def follow_requests(app: Flask) -> None:
+    """Let every answer of *app*, errors included, carry the request's id."""
 
     @app.after_request
     def tell(response: Response) -> Response:
-        response.headers[HEADER] = g.get("request_id") or uuid.uuid4().hex
+        response.headers[HEADER] = request_id()
         return response
