@@ -139,7 +139,7 @@ class Kraken:
         return _result({self.key(item): [self._trade(item, deal) for deal in deals], "last": f"{now}000000"})
 
     def _trade(self, item: Instrument, deal: Deal) -> list[Any]:
-        seconds = Number(f"{deal.at // 1000}.{deal.at % 1000:03d}1234")
+        seconds = Number(f"{deal.at // 1000}.{deal.at % 1000:03d}" + "1234" * (deal.id % 2))
         side = "b" if deal.taker_buys else "s"
         return [item.price(deal.price), amount_text(deal.amount), seconds, side, "m", "", deal.id]
 

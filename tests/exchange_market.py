@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-TRADE_MS = 7_000  # one trade every so often, at a multiple of it
+TRADE_MS = 7_000  # one trade in each such stretch, in its first second
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 HALF_SPREAD_TICKS = 2
@@ -63,13 +63,13 @@ class Instrument:
 
     def deal(self, number: int) -> Deal:
         """Return the trade with that id."""
-        at = number * TRADE_MS
+        at = number * TRADE_MS + number * 37 % 1000
         amount = 1_000_000 + (number * 104_729) % 99_000_000
         return Deal(number, at, self.ticks_at(at), amount, number * 31 % 5 < 3)
 
     def deals_until(self, at: int, count: int) -> list[Deal]:
         """Return the last *count* trades at or before *at*, oldest first."""
-        last = at // TRADE_MS
+        last = (at - 999) // TRADE_MS
         return [self.deal(number) for number in range(last - count + 1, last + 1)]
 
     def bar(self, at: int, length: int) -> Bar:

@@ -197,6 +197,13 @@ def test_concurrent_questions_get_their_own_answers(stage):
     assert wrong == []
 
 
+def test_each_question_has_a_client_of_its_own(stage):
+    """What ccxt and we note on a client belongs to one question; the markets are shared."""
+    first, second = (stage.provider._restored(stage.catalogue)[0] for _ in range(2))
+    assert first is not second
+    assert first.markets is second.markets
+
+
 def test_a_pair_that_is_not_listed_costs_no_call(stage):
     """UnknownPair for every question about a pair outside the catalogue, without asking the exchange."""
     catalogue = stage.catalogue

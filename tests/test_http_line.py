@@ -7,12 +7,13 @@ import socket
 import ssl
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
 from shivx.providers import dial as dial_module
 from shivx.providers.deadline import Deadline, DeadlinePassed
-from shivx.providers.http_line import MAX_IDLE, MAX_IDLE_SECONDS, BadAnswer, HttpLine
+from shivx.providers.http_line import MAX_IDLE, MAX_IDLE_SECONDS, Answer, BadAnswer, HttpLine
 from tests.exchange_server import ExchangeServer
 
 
@@ -60,21 +61,13 @@ def test_an_old_idle_connection_is_not_used(line, server, clock):
 
 
 def test_idle_connections_are_bounded(line, server):
-    """Twenty at once open twenty connections; eight of them are kept."""
-    server.fault("*/time", "hang")
-    threads = [
-        threading.Thread(target=lambda: _quietly(line, server.url + "/api/v3/depth?symbol=BTCUSD"))
-        for _ in range(20)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(len(kept) for kept in line._idle.values()) <= MAX_IDLE
-
-
-def _quietly(line, url):
-    get(line, url)
+    """However many were in use at once, eight are kept for later."""
+    parts = urlsplit(server.url)
+    taken = [line._take(parts, Deadline(5.0, time.monotonic))[0] for _ in range(20)]
+    for connection in taken:
+        connection.connect()
+        line._keep(parts, connection, True)
+    assert [len(kept) for kept in line._idle.values()] == [MAX_IDLE]
 
 
 def test_a_child_process_does_not_use_its_parents_connections(line, server):
@@ -99,6 +92,14 @@ def test_redirects_are_followed_a_few_times(line, server):
     server.fault("/round", "redirect_loop")
     with pytest.raises(BadAnswer, match="redirected"):
         get(line, server.url + "/round")
+
+
+def test_a_redirect_away_from_tls_is_refused(line, monkeypatch):
+    """What was asked under TLS is not answered without it."""
+    away = Answer(302, "Found", {"location": "http://elsewhere/"}, b"")
+    monkeypatch.setattr(line, "_ask", lambda *_: away)
+    with pytest.raises(BadAnswer, match="less safe"):
+        get(line, "https://exchange/")
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "http:///path", "gopher://x"])

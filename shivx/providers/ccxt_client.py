@@ -9,7 +9,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -143,14 +142,6 @@ def make_client_class(base: type[CcxtClient], profile: Profile) -> type[CcxtClie
                 # Without them ccxt would name the markets by the exchange's own codes.
                 raise OriginInvalid(f"{self.id} lists no currency")
             return found
-
-        def safe_timestamp(self, values: Raw, key: Raw, default: Raw = None) -> Raw:
-            # ccxt's own multiplies floats and loses a millisecond now and then.
-            found = self.safe_string(values, key)
-            try:
-                return default if found is None else int(Decimal(found) * 1000)
-            except ArithmeticError:
-                return default
 
         def close(self, clean_instance_data: bool = False) -> None:
             """Do nothing: ccxt calls this when a copy is thrown away, and copies share everything."""
