@@ -31,10 +31,6 @@ from shivx.providers.pacing import LocalPacer, Pacer
 logger = logging.getLogger(__name__)
 
 
-def _sleep(seconds: float) -> None:
-    time.sleep(seconds)  # looked up at each call: gevent may have replaced it since the import
-
-
 class CcxtExchange:
     """A `MarketDataProvider` over one exchange that ccxt knows.
 
@@ -48,7 +44,7 @@ class CcxtExchange:
         pacer: meters the calls; None for one of this process alone.
         now: Unix seconds.
         monotonic: a clock that never goes back, seconds.
-        sleep: waits so many seconds; must let other greenlets run.
+        sleep: waits so many seconds and lets other greenlets run; None for `time.sleep`.
     Raises:
         ConfigurationError: ccxt has no such exchange, or *base_url* is no address.
     """
@@ -62,7 +58,7 @@ class CcxtExchange:
         pacer: Pacer | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = _sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self._source = exchange_id
         self._profile = PROFILES.get(exchange_id, UNKNOWN)
@@ -71,7 +67,7 @@ class CcxtExchange:
         self._pacer = pacer or LocalPacer(monotonic=monotonic)
         self._now = now
         self._monotonic = monotonic
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._line = HttpLine(monotonic)
         self._client_class = make_client_class(load_class(exchange_id), self._profile)
         self._interval = self._bare_client().rateLimit / 1000

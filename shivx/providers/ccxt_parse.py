@@ -64,11 +64,7 @@ def parse_ticker(
     ask = positive_or_none(raw.get("ask"), "the ask")
     if bid is not None and ask is not None and Decimal(bid) > Decimal(ask):
         raise OriginInvalid("the best bid is above the best ask")
-    day = raw if stats is None else stats
-    high = positive_or_none(day.get("high"), "the highest price")
-    low = positive_or_none(day.get("low"), "the lowest price")
-    if high is not None and low is not None and Decimal(high) < Decimal(low):
-        raise OriginInvalid("the highest price is below the lowest")
+    high, low = _extremes(raw if stats is None else stats)
     change = percent(raw.get("percentage")) if profile.percent_is_24h else None
     if stats is not None:
         change = change_percent(positive_or_none(stats.get("open"), "the first price"), price)
@@ -86,6 +82,14 @@ def parse_ticker(
         quote_volume_24h=not_negative_or_none(quote_volume, "the volume in the quote currency"),
         change_24h_percent=change,
     )
+
+
+def _extremes(day: Mapping[str, Raw]) -> tuple[Digits | None, Digits | None]:
+    high = positive_or_none(day.get("high"), "the highest price")
+    low = positive_or_none(day.get("low"), "the lowest price")
+    if high is not None and low is not None and Decimal(high) < Decimal(low):
+        raise OriginInvalid("the highest price is below the lowest")
+    return high, low
 
 
 def parse_book(

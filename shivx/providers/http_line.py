@@ -1,33 +1,27 @@
 """One HTTP exchange within one total deadline, whatever the other side does.
 
-The timeouts of `requests` and urllib3 hold for each read of the socket, so a server that sends one byte now
-and then keeps a caller for ever. Here each single receive may take what is left of the whole question's time:
-connecting, TLS, redirects, headers and body all draw on it. It needs no timer thread and works alike
-under threads and gevent. Proxies from the environment are not used.
+The timeouts of `requests` hold for each read of the socket, so a server that sends one byte now and then
+keeps a caller for ever. Here connecting, TLS, redirects and each single receive may take what is left of the
+whole question's time, without a timer thread. Proxies of the environment are not used.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import os
-import socket
 import ssl
 import threading
 import zlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import certifi
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer as Buffer
-
 from shivx.providers.deadline import Deadline
-from shivx.providers.dial import dial
+from shivx.providers.timed_connection import TimedConnection
 
-MAX_BODY_BYTES = 32 * 1024 * 1024  # Binance's list of markets, the largest honest answer, has 15 MB
+MAX_BODY_BYTES = 32 * 1024 * 1024  # far above the largest honest answer, a list of all markets
 MAX_REDIRECTS = 3
 MAX_IDLE = 8  # connections kept for later, per process and host
 MAX_IDLE_SECONDS = 30.0  # servers and NATs drop idle ones after 60 or more, some without a word
@@ -52,65 +46,6 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class _Reader(io.RawIOBase):
-    """Receives at most until the connection's present deadline."""
-
-    def __init__(self, connection: _Connection, sock: socket.socket) -> None:
-        self._connection = connection
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer) -> int | None:
-        self._sock.settimeout(self._connection.deadline.remaining())
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Wire:
-    """The little that `http.client` needs of a socket, under the connection's deadline."""
-
-    def __init__(self, connection: _Connection, sock: socket.socket) -> None:
-        self._connection = connection
-        self._sock = sock
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(self._connection.deadline.remaining())
-        self._sock.sendall(data)
-
-    def makefile(self, mode: str = "rb", buffering: int = CHUNK_BYTES) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._connection, self._sock), CHUNK_BYTES)
-
-    def close(self) -> None:
-        self._sock.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    """A kept-alive connection; each question that uses it sets `deadline` first."""
-
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> None:
-        super().__init__(host, port)
-        self.deadline = deadline
-        self.idle_since = 0.0
-        self._tls = tls
-
-    def connect(self) -> None:
-        sock = dial(self.host, self.port, self.deadline)
-        if self._tls is not None:
-            try:
-                sock.settimeout(self.deadline.remaining())
-                sock = self._tls.wrap_socket(sock, server_hostname=self.host)
-            except BaseException:
-                sock.close()
-                raise
-        self.sock = _Wire(self, sock)
-
-
 class HttpLine:
     """Kept-alive connections of one process to an origin. Safe for threads and greenlets.
 
@@ -124,7 +59,7 @@ class HttpLine:
         self._max_body_bytes = max_body_bytes
         self._tls: ssl.SSLContext | None = None
         # By process too: a child of a fork must not talk on its parent's connections.
-        self._idle: dict[tuple[int, str, str, int], list[_Connection]] = {}
+        self._idle: dict[tuple[int, str, str, int], list[TimedConnection]] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -174,32 +109,19 @@ class HttpLine:
             connection, is_fresh = self._take(parts, deadline)
             try:
                 connection.request(method, target, body, dict(headers))
-                answer, reusable = self._receive(connection)
-            except ConnectionError:
+                answer, reusable = _receive(connection, self._max_body_bytes)
+            except BaseException as error:
                 connection.close()
-                if is_fresh:
+                if isinstance(error, ConnectionError) and not is_fresh:
+                    continue  # the server had closed it while it was idle; the next may be alive
+                meaning = _translated(error)
+                if meaning is error:
                     raise
-                continue  # the server had closed it while it was idle; the next may be alive
-            except (http.client.HTTPException, zlib.error, ValueError) as error:
-                connection.close()
-                raise BadAnswer(f"not HTTP as it should be ({type(error).__name__})") from error
-            except BaseException:
-                connection.close()
-                raise
+                raise meaning from error
             self._keep(parts, connection, reusable)
             return answer
 
-    def _receive(self, connection: _Connection) -> tuple[Answer, bool]:
-        response = connection.getresponse()
-        with response:
-            names = {name.lower(): value for name, value in response.getheaders()}
-            try:
-                body = _read(response, self._max_body_bytes, names.get("content-encoding") == "gzip")
-            except http.client.IncompleteRead as error:
-                raise LineBroken("cut in the middle of an answer") from error
-            return Answer(response.status, response.reason, names, body), not response.will_close
-
-    def _take(self, parts: SplitResult, deadline: Deadline) -> tuple[_Connection, bool]:
+    def _take(self, parts: SplitResult, deadline: Deadline) -> tuple[TimedConnection, bool]:
         key = _key(parts)
         oldest = self._monotonic() - MAX_IDLE_SECONDS
         with self._lock:
@@ -213,9 +135,9 @@ class HttpLine:
             connection.deadline = deadline
             return connection, False
         tls = self._tls_context() if parts.scheme == "https" else None
-        return _Connection(key[2], key[3], tls, deadline), True
+        return TimedConnection(key[2], key[3], tls, deadline), True
 
-    def _keep(self, parts: SplitResult, connection: _Connection, reusable: bool) -> None:
+    def _keep(self, parts: SplitResult, connection: TimedConnection, reusable: bool) -> None:
         connection.idle_since = self._monotonic()
         with self._lock:
             kept = self._idle.setdefault(_key(parts), [])
@@ -236,6 +158,22 @@ def _key(parts: SplitResult) -> tuple[int, str, str, int]:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BadAnswer("not an http or https address")
     return os.getpid(), parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, http.client.IncompleteRead):
+        return LineBroken("cut in the middle of an answer")
+    malformed = isinstance(error, http.client.HTTPException | zlib.error | ValueError)
+    if malformed and not isinstance(error, OSError):  # RemoteDisconnected is both
+        return BadAnswer(f"not HTTP as it should be ({type(error).__name__})")
+    return error
+
+
+def _receive(connection: TimedConnection, max_body_bytes: int) -> tuple[Answer, bool]:
+    with connection.getresponse() as response:
+        names = {name.lower(): value for name, value in response.getheaders()}
+        body = _read(response, max_body_bytes, names.get("content-encoding") == "gzip")
+        return Answer(response.status, response.reason, names, body), not response.will_close
 
 
 def _read(response: http.client.HTTPResponse, limit: int, is_gzip: bool) -> bytes:
