@@ -1,4 +1,4 @@
-"""How much time one request may still spend on Redis, however many commands it sends."""
+"""How much time one request, or one call outside of any, may still spend on Redis in all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from contextvars import ContextVar
 
 
 class Budget:
-    """Seconds left. Commands of one request run one after another, so it needs no lock."""
+    """Seconds left. Commands of one request run one after another, so it needs no lock.
 
-    __slots__ = ("administrative", "left")
+    Args:
+        seconds: to begin with.
+        administrative: it is that of work that no request waits for.
+        of_call: it is that of one call to the cache, not of a whole request.
+    """
 
-    def __init__(self, seconds: float, administrative: bool = False) -> None:
+    __slots__ = ("administrative", "left", "of_call")
+
+    def __init__(self, seconds: float, administrative: bool = False, of_call: bool = False) -> None:
         self.left = seconds
         self.administrative = administrative
+        self.of_call = of_call
 
     def spend(self, seconds: float) -> None:
         """Take *seconds* off what is left."""
@@ -30,19 +37,34 @@ def current_budget() -> Budget | None:
 
 
 @contextmanager
-def budget(seconds: float, *, administrative: bool = False) -> Iterator[Budget]:
+def budget(seconds: float, *, administrative: bool = False, of_call: bool = False) -> Iterator[Budget]:
     """Give the body *seconds* for Redis in all; inside another budget, what is left of that one.
 
     Args:
         administrative: the body does not work for the request under way, if there is one: *seconds* it is.
+        of_call: the body is one call to the cache; loaders inside it run `unbudgeted`.
     """
     outer = _current.get()
     if outer is not None and not administrative:
         yield outer
         return
-    mine = Budget(seconds, administrative)
+    mine = Budget(seconds, administrative, of_call)
     reset = _current.set(mine)
     try:
         yield mine
+    finally:
+        _current.reset(reset)
+
+
+@contextmanager
+def unbudgeted() -> Iterator[None]:
+    """Run the body, a loader, without the budget of the call that needs it; that of a request goes on."""
+    outer = _current.get()
+    if outer is None or not outer.of_call:
+        yield
+        return
+    reset = _current.set(None)
+    try:
+        yield
     finally:
         _current.reset(reset)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
-from queue import LifoQueue
 from typing import Any
 
 import redis
@@ -18,6 +17,7 @@ from cache_ext import metrics
 from cache_ext.breaker import CircuitBreaker
 from cache_ext.budget import budget, current_budget
 from cache_ext.errors import ConfigurationError, StoreUnavailable
+from cache_ext.pooling import PatientQueue, guarded
 from cache_ext.settings import CacheSettings
 
 Command = Sequence[str | bytes | int]
@@ -26,16 +26,8 @@ Ask = Callable[[Sequence[Command]], list[Any]]
 SCHEMES = ("redis://", "rediss://", "unix://")
 LONG_ENOUGH = 0.0005
 """Seconds. With less left of a budget it is not worth asking: a round trip would only be cut off."""
-
-
-class _PatientQueue(LifoQueue[Any]):
-    """The pool's free connections; a request waits for one no longer than its budget lasts."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        spending = current_budget()
-        if spending is not None:
-            timeout = max(0.0, spending.left) if timeout is None else min(timeout, max(0.0, spending.left))
-        return super().get(block, timeout)
+FAIR_CHANCE = 0.5
+"""Share of `op_timeout`. A command that had less of it, the rest being used up, proves nothing by failing."""
 
 
 @contextmanager
@@ -87,10 +79,10 @@ class RedisGateway:
                 options[name] = given
         base = options.pop("connection_class", redis.Connection)
         return BlockingConnectionPool(
-            connection_class=_guarded(base, self._connect),
+            connection_class=guarded(base, self._connect),
             max_connections=self._settings.pool_size,
             timeout=self._settings.pool_timeout,
-            queue_class=_PatientQueue,
+            queue_class=PatientQueue,
             protocol=3,
             driver_info=None,
             socket_timeout=self._settings.op_timeout,
@@ -134,13 +126,15 @@ class RedisGateway:
     def _run(self, commands: Sequence[Command], operation: str, patience: float | None = None) -> list[Any]:
         started = self._monotonic()
         with budget(patience or self._settings.op_timeout, administrative=patience is not None) as spending:
-            if spending.left < LONG_ENOUGH:
+            allowed = spending.left
+            if allowed < LONG_ENOUGH:
                 raise StoreUnavailable("the request has spent its time for Redis")
             try:
                 with translated():
-                    replies = self._converse(commands, started + spending.left)
+                    replies = self._converse(commands, started + allowed)
             except StoreUnavailable as error:
-                self.breaker.failure(str(error))
+                if allowed >= self._settings.op_timeout * FAIR_CHANCE:
+                    self.breaker.failure(str(error))
                 raise
             finally:
                 elapsed = self._monotonic() - started
@@ -218,18 +212,6 @@ class RedisGateway:
         """Close all connections."""
         with suppress(StoreUnavailable), translated():
             self.pool.disconnect()
-
-
-def _guarded(base: type[Any], before: Callable[[Any], None]) -> type[Any]:
-    """Return *base*, a connection class, with *before* called on it ahead of each new socket."""
-
-    class GuardedConnection(base):  # type: ignore[misc]
-        def connect(self) -> None:
-            if not self.is_connected:
-                before(self)
-            super().connect()
-
-    return GuardedConnection
 
 
 def _field(info: Any, name: bytes) -> str:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from cache_ext import metrics
+from cache_ext.budget import budget
 from cache_ext.codec import EntryCodec
 from cache_ext.connection import RedisGateway
 from cache_ext.entry import MISS, Missing
@@ -86,7 +87,8 @@ class TieredCache:
         slot = reader.near(check_name(key))
         layer = "l1"
         if slot is None or time.monotonic() >= slot.fresh_until or slot.entry.sealed < sensitive:
-            found = reader.read({key: ()}, sensitive)[key]
+            with budget(self.settings.op_timeout, of_call=True):
+                found = reader.read({key: ()}, sensitive)[key]
             slot, layer = found.fresh_at(time.monotonic()), found.layer
         if slot is None:
             metrics.requests.labels("direct", "none", "miss").inc()
@@ -116,7 +118,8 @@ class TieredCache:
         self.runtime.start()
         policy = policy_for(ttl, policy, self.settings.default_ttl)
         job = self._job([key], lambda keys: {key: value}, policy, lambda _: tags)
-        self.runtime.loading.put(key, job)
+        with budget(self.settings.op_timeout, of_call=True):
+            self.runtime.loading.put(key, job)
 
     def fetch(
         self,

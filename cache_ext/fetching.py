@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from cache_ext import metrics
+from cache_ext.budget import budget
 from cache_ext.frames import current_frame
 from cache_ext.near import Slot
 from cache_ext.origin import Job, Loaded, NotLoaded
@@ -71,7 +72,8 @@ class Fetcher:
             else:
                 missing[key] = job.tags_of[key]
         if missing:
-            results |= self._from_store(missing, job)
+            with budget(self._runtime.settings.op_timeout, of_call=True):
+                results |= self._from_store(missing, job)
         return {key: results[key] for key in keys}
 
     def direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from cache_ext import metrics
+from cache_ext.budget import budget
 from cache_ext.errors import StoreUnavailable
 from cache_ext.runtime import Runtime
 
@@ -27,8 +28,9 @@ def invalidate_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
     metrics.invalidations.labels("tag").inc(len(tags))
     receipt = Receipt.APPLIED
     try:
-        runtime.outbox.settle(runtime.store)
-        runtime.store.invalidate(tags)
+        with budget(runtime.settings.op_timeout, of_call=True):
+            runtime.outbox.settle(runtime.store)
+            runtime.store.invalidate(tags)
     except StoreUnavailable:
         runtime.outbox.add(tags=tags)
         receipt = Receipt.QUEUED
@@ -42,8 +44,9 @@ def delete_keys(runtime: Runtime, keys: Sequence[str]) -> Receipt:
     metrics.invalidations.labels("key").inc(len(keys))
     receipt = Receipt.APPLIED
     try:
-        runtime.outbox.settle(runtime.store)
-        runtime.store.delete(keys)
+        with budget(runtime.settings.op_timeout, of_call=True):
+            runtime.outbox.settle(runtime.store)
+            runtime.store.delete(keys)
     except StoreUnavailable:
         runtime.outbox.add(keys=keys)
         receipt = Receipt.QUEUED

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Raw
 
 from cache_ext import metrics
+from cache_ext.budget import unbudgeted
 from cache_ext.codec import FORMAT, MAX_MS, EntryCodec
 from cache_ext.entry import Entry, Version
 from cache_ext.errors import CacheError, ConfigurationError
@@ -100,7 +101,7 @@ class Origin:
     def call(self, keys: Sequence[str], job: Job, departure: Departure) -> dict[str, Slot | Exception]:
         """Run the loader for *keys*; return a slot, not yet stored anywhere, or what went wrong, per key."""
         noted = {tag: departure.of(tag) for tag in job.tags(keys)}
-        with loading(frozenset(keys), noted) as frame:
+        with loading(frozenset(keys), noted) as frame, unbudgeted():
             try:
                 values: Any = job.loader(keys)
             except Exception as error:  # whatever a loader raises is its callers' business

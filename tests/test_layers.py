@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # A row a rank, lowest first; a module imports only from rows above its own. A new row needs no renumbering.
 CACHE_EXT_ROWS = (
     ("errors", "entry", "budget", "metrics", "stores"),
-    ("keys", "messages", "breaker", "near", "seal", "settings", "values"),
+    ("keys", "messages", "breaker", "near", "pooling", "seal", "settings", "values"),
     ("codec", "connection", "flights", "frames", "stores.base"),
     ("stores.local", "stores.redis", "subscription", "outbox", "upkeep"),
     ("backplane",),

@@ -173,8 +173,8 @@ def test_a_parent_ends_with_the_first_of_its_children(cache):
 def test_a_parent_is_as_old_as_its_oldest_child(make_cache, redis_url):
     """Age counts from the oldest part, in the loading process and in another."""
     cache = connected(make_cache(redis_url))
-    begun = time.monotonic()
     read_child(cache)
+    begun = time.monotonic()
     until(lambda: time.monotonic() - begun > 0.3, "the child has aged")
     assert cache.fetch("parent", lambda: read_child(cache), ttl=30).age >= 0.3
     there = make_cache(redis_url).fetch("parent", lambda: pytest.fail("loaded"), ttl=30)
