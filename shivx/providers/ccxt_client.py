@@ -39,7 +39,7 @@ class Call(Protocol):
 def load_class(exchange_id: str) -> type[CcxtClient]:
     """Return ccxt's class for *exchange_id*, importing no other exchange.
 
-    ``import ccxt`` loads a hundred exchanges: 0.3 to 0.8 s and 70 MB, against 0.05 s and 12 MB for one. So the
+    ``import ccxt`` loads a hundred exchanges: 0.3 to 0.8 s and 70 MB, against 0.05 s and 12 MB for one. The
     package's own ``__init__`` is passed over by an empty stand-in while its submodule loads.
 
     Raises:
