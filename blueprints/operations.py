@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY
 from prometheus_flask_exporter import PrometheusMetrics
+from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from cache_ext.health import Status, judge, store_answers
@@ -79,18 +80,24 @@ def metrics() -> Response:
 
 def _require_scraper() -> None:
     """Raise Unauthorized unless the peer is this host itself or shows the token."""
-    token = services_of(current_app).settings.metrics_token
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if token is not None and hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-        return
+    token, given = services_of(current_app).settings.metrics_token, request.authorization
+    if token is not None and given is not None and given.type == "bearer":
+        shown = (given.token or "").encode()
+        if hmac.compare_digest(shown, token.get_secret_value().encode()):
+            return
     forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
     if not forwarded and _is_loopback(request.environ.get("REMOTE_ADDR", "")):
         return
-    raise Unauthorized("The metrics are for this host, or for the bearer of SHIVX_METRICS_TOKEN.")
+    raise Unauthorized(
+        "The metrics are for this host, or for the bearer of SHIVX_METRICS_TOKEN.",
+        www_authenticate=WWWAuthenticate("bearer", {"realm": "metrics"}),
+    )
 
 
 def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
