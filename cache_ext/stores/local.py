@@ -11,6 +11,9 @@ from cache_ext.entry import new_stamp
 from cache_ext.keys import BUCKETS, bucket_of
 from cache_ext.stores.base import Snapshot, Started, Versions, Write
 
+MAX_COUNTERS = 100_000
+"""Invalidated tags that are remembered singly; with more of them everything is invalidated once."""
+
 
 class LocalStore:
     """Implements `stores.base.Store` for one process: it keeps versions and leases, the values lie in L1.
@@ -74,12 +77,17 @@ class LocalStore:
                 bucket = bucket_of(tag)
                 self._sequences[bucket] += 1
                 self._counters[tag] = self._sequences[bucket]
+            if len(self._counters) > MAX_COUNTERS:
+                self._replace_epochs()
 
     def clear(self) -> None:
         """See `Store.clear`."""
         with self._lock:
-            self._epochs = {bucket: new_stamp() for bucket in range(BUCKETS)}
-            self._counters.clear()
+            self._replace_epochs()
+
+    def _replace_epochs(self) -> None:
+        self._epochs = {bucket: new_stamp() for bucket in range(BUCKETS)}
+        self._counters.clear()
 
     def _versions(self, tags: Collection[str]) -> Versions:
         now = int(self._clock() * 1000)
