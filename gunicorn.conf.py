@@ -6,10 +6,15 @@ and connects to nothing. Each worker starts its own threads and connections, aft
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
+import socket
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +26,15 @@ try:
 except ConfigurationError as error:
     sys.exit(f"ShivX cannot start:\n{error}")
 
+workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+if workers < 1:
+    sys.exit(f"ShivX cannot start:\nWEB_CONCURRENCY: must be a whole number of at least 1, not {workers}")
+
 _run = _settings.instance_dir / "run"
 _metrics = _run / f"metrics-{os.getpid()}"  # of this master alone: a second start must not touch the first's
 
 bind = _settings.bind
 worker_class = "gevent"  # measured against gthread: docs/performance.md
-workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 threads = 16  # per worker, if --worker-class gthread is chosen
 worker_connections = 1000
 keepalive = 65  # seconds; longer than balancers keep theirs, so that it is they who close
@@ -36,18 +44,27 @@ control_socket_disable = True  # gunicorn 27 would open one in the home folder, 
 loglevel = _settings.log_level
 
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+_INHERITED = {"GUNICORN_FD", "LISTEN_FDS"}  # with one of them the sockets come from outside
 
 
 def on_starting(server: Any) -> None:
-    """Make room for the workers' numbers; drop those of masters that are gone."""
-    _metrics.mkdir(parents=True, exist_ok=True)
-    for left in _run.glob("metrics-*"):
-        if not _is_alive(left):
-            shutil.rmtree(left, ignore_errors=True)
+    """Say which address is taken: gunicorn tries it for five seconds, and then only that it can't connect."""
+    for address in server.cfg.address:
+        if not _INHERITED & os.environ.keys() and _is_taken(address):
+            print(  # noqa: T201
+                f"\n{address[0]}:{address[1]} is in use, by another ShivX perhaps; SHIVX_BIND=HOST:PORT "
+                "names another address.\nWaiting some seconds for this one ...\n",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def when_ready(server: Any) -> None:
-    """Tell the newcomer what to do next."""
+    """Drop the numbers of masters that are gone, and tell the newcomer what to do next."""
+    server.handle_hup = partial(_reload_if_right, server, server.handle_hup)
+    for left in _run.glob("metrics-*"):
+        if left == _metrics or not _is_alive(left):  # ours: of an earlier master that had the same number
+            shutil.rmtree(left, ignore_errors=True)
     url = str(server.LISTENERS[0])
     origin = ", ".join(_settings.market_source)
     note = " (a simulated market: no real prices)" if "simulated" in _settings.market_source else ""
@@ -60,10 +77,18 @@ def when_ready(server: Any) -> None:
     )
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Make room for the worker's numbers; after a reload that may be elsewhere."""
+    _metrics.mkdir(parents=True, exist_ok=True)
+
+
 def post_worker_init(worker: Any) -> None:
     """Connect and start this worker's threads before its first request."""
     from cache_ext import cache_of  # noqa: PLC0415 - not in the master
 
+    # Ctrl-C reaches the whole group, and the master passes it on as SIGQUIT. The handler of both takes a lock
+    # of gthread's pool: a second signal that interrupts the first would wait for it until it is killed.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cache_of(worker.wsgi).start()
 
 
@@ -95,6 +120,29 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
     shutil.rmtree(_metrics, ignore_errors=True)
+
+
+def _reload_if_right(server: Any, reload: Callable[[], None]) -> None:
+    """Do as SIGHUP says unless a setting has become wrong, which would end the service that runs."""
+    try:
+        Settings.from_environment()
+    except ConfigurationError as error:
+        server.log.error("Not reloaded, and serving on as before:\n%s", error)
+    else:
+        reload()
+
+
+def _is_taken(address: object) -> bool:
+    """Tell whether somebody listens on *address*, HOST and port; False for other kinds."""
+    if not isinstance(address, tuple):
+        return False
+    with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _is_alive(folder: Path) -> bool:

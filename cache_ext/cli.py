@@ -56,10 +56,10 @@ def invalidate(tags: tuple[str, ...], keys: tuple[str, ...]) -> None:
 def flush(reason: str) -> None:
     """Make everything in the namespace count no more."""
     cache = cache_of(current_app)
-    current_app.logger.warning("cache flushed by hand: %s", reason)
     receipt = cache.clear()
     cache.close()
     _report([receipt])
+    current_app.logger.warning("cache flushed by hand: %s", reason)
 
 
 def _report(receipts: list[Receipt]) -> None:

@@ -52,6 +52,7 @@ class GunicornService:
         options: further command-line options of gunicorn.
         bind: HOST:PORT; a free loopback port if None.
         root: the folder with gunicorn.conf.py and wsgi.py.
+        folder: where it runs and keeps its instance folder; stays. A new one that goes with it if None.
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class GunicornService:
         options: Sequence[str] = (),
         bind: str | None = None,
         root: Path = ROOT,
+        folder: Path | None = None,
     ) -> None:
         self._bind = bind or f"127.0.0.1:{free_port()}"
         self._root = root
+        self._given_folder = folder
         self._changes = {"SHIVX_BIND": self._bind, "WEB_CONCURRENCY": str(workers), **(env or {})}
         self._options = [*(["--worker-class", worker_class] if worker_class else []), *options]
         self._workers = workers
@@ -82,6 +85,11 @@ class GunicornService:
         return self._master().pid
 
     @property
+    def running(self) -> bool:
+        """Whether the master process lives."""
+        return self._master().poll() is None
+
+    @property
     def log(self) -> str:
         """What the service has logged so far."""
         return self._log.read_text(errors="replace")
@@ -93,15 +101,13 @@ class GunicornService:
             RuntimeError: it ended.
             TimeoutError: it is not ready within 30 s.
         """
-        # Not in pytest's tmp_path: sockets lie in it, and their paths are limited to some 107 bytes.
-        self.instance_dir = Path(tempfile.mkdtemp(prefix="shivx-service-", dir="/tmp"))
+        self.instance_dir = self._given_folder or Path(tempfile.mkdtemp(prefix="shivx-service-", dir="/tmp"))
         self._log = self.instance_dir / "gunicorn.log"
-        config = self._root / "gunicorn.conf.py"
         self._process = spawn(
-            [GUNICORN, "-c", config, *self._options, "wsgi:app"],
+            self._command(),
             self._log,
             cwd=self.instance_dir,
-            env=self._environment(),
+            env=self.environment,
             on_parent_death=signal.SIGTERM,
         )
         until(self._is_ready_or_ended, "the service is ready", START_SECONDS)
@@ -109,7 +115,7 @@ class GunicornService:
             raise RuntimeError(f"the service ended with exit status {self._process.returncode}")
 
     def stop(self) -> None:
-        """End the service with SIGTERM and remove its instance folder.
+        """End the service with SIGTERM and remove its folder, unless that was given.
 
         Raises:
             AssertionError: a process of it is left after 20 s; it is killed.
@@ -129,7 +135,8 @@ class GunicornService:
             master.wait()
             raise AssertionError(f"{STOP_SECONDS} s after SIGTERM there are {left}") from None
         finally:
-            shutil.rmtree(self.instance_dir)
+            if self._given_folder is None:
+                shutil.rmtree(self.instance_dir)
 
     def __enter__(self) -> Self:
         """Start the service."""
@@ -169,6 +176,32 @@ class GunicornService:
             with response:
                 return Answer(response.code, response.headers, response.read())
 
+    def run(
+        self, *command: str | os.PathLike[str], env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end beside the service: same settings but for *env*, same folder.
+
+        Args:
+            command: a program of the virtual environment, and its arguments.
+        Raises:
+            TimeoutExpired: it runs for more than 30 s.
+        """
+        program, *arguments = command
+        return subprocess.run(
+            [GUNICORN.with_name(Path(program).name), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+            cwd=self.instance_dir,
+            env=self.environment | (env or {}),
+        )
+
+    def start_again(self) -> subprocess.CompletedProcess[str]:
+        """Try to start a second service on the same address and folder, and return how that ended."""
+        return self.run(*self._command())
+
     def signal(self, number: signal.Signals) -> None:
         """Send the master a signal: HUP reloads, TTIN adds a worker, TTOU removes one."""
         self._master().send_signal(number)
@@ -191,7 +224,12 @@ class GunicornService:
         except OSError:
             return False
 
-    def _environment(self) -> dict[str, str]:
+    def _command(self) -> list[str | os.PathLike[str]]:
+        return [GUNICORN, "-c", self._root / "gunicorn.conf.py", *self._options, "wsgi:app"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that it runs with."""
         inherited = {
             name: value
             for name, value in os.environ.items()

@@ -1,0 +1,73 @@
+"""Redis dies or hangs while the service serves: answers go on, in time, and all is well when it is back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.servers import RunningServer
+from tests.service import GunicornService
+from tests.traffic import PATIENCE, PRICE, failures, health, steady, until_all_serve, until_seen
+from tests.waiting import until
+
+pytestmark = [pytest.mark.service, pytest.mark.parametrize("server_kind", ["valkey"])]
+
+ENOUGH = 100  # requests
+SLOW = 3.0  # seconds: no request waits longer; Redis may cost it 0.1, the rest is for a busy machine
+UNSEEN = "/api/market/orderbook/ETH-USDC"  # nobody has asked for it, so only the exchange can tell
+
+Fault = Callable[[RunningServer], None]
+
+
+def environment(server: RunningServer) -> dict[str, str]:
+    """Settings that name a Redis of one's own, and let prices live for a second."""
+    return {
+        "SHIVX_REDIS_URL": server.url,
+        "SHIVX_SECRET_KEYS": "a-key-for-nothing-but-this-test-long-enough",
+        "SHIVX_CACHE_MARKET_PRICE_TTL": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "fault", "repair"),
+    [
+        ("gevent", RunningServer.kill, RunningServer.start),
+        ("gevent", RunningServer.pause, RunningServer.resume),
+        ("gthread", RunningServer.pause, RunningServer.resume),
+    ],
+    ids=["gevent-dead", "gevent-hangs", "gthread-hangs"],
+)
+def test_answers_go_on_while_redis_is_away(
+    own_redis_server: RunningServer, worker_class: str, fault: Fault, repair: Fault
+) -> None:
+    """Every request gets its 200 in time; health says degraded meanwhile, and healthy again afterwards."""
+    env = environment(own_redis_server)
+    with GunicornService(workers=2, worker_class=worker_class, env=env) as service:
+        until_all_serve(service, 2)
+        assert "healthy" in health(service)
+        with steady(service) as seen:
+            fault(own_redis_server)
+            until(lambda: "degraded" in health(service), "it notices", PATIENCE)
+            until_seen(seen, ENOUGH)
+            assert service.get(UNSEEN).status == 200
+            assert "degraded" in health(service)
+            repair(own_redis_server)
+            until_all_serve(service, 2)
+            until(lambda: "healthy" in health(service), "it notices", PATIENCE)
+            until_seen(seen, ENOUGH)
+        assert failures(seen) == []
+        assert max(each.seconds for each in seen) < SLOW
+
+
+def test_service_starts_without_redis_and_finds_it_later(own_redis_server: RunningServer) -> None:
+    """A Redis that is down delays no start; once it is up the service uses it."""
+    own_redis_server.stop()
+    with GunicornService(workers=2, env=environment(own_redis_server)) as service:
+        answer = service.get(PRICE)
+        assert (answer.status, answer.headers["X-Cache"]) == (200, "MISS")
+        assert "degraded" in health(service)
+        own_redis_server.start()
+        until_all_serve(service, 2)
+        until(lambda: "healthy" in health(service), "it notices", PATIENCE)
+        assert service.get(PRICE).status == 200
