@@ -20,6 +20,7 @@ TOKEN_AT = 4
 header. Scripts compare it there."""
 MAX_MS = 10 * 365 * 86_400_000
 """No ttl is longer than ten years."""
+_NOTHING = Raw(b"\xc0")
 
 
 class EntryCodec:
@@ -38,7 +39,7 @@ class EntryCodec:
     def encode(self, entry: Entry, key: str) -> bytes:
         """Return the bytes under which *entry* is stored at *key*; a sealed entry's payload is encrypted."""
         if entry.sealed:
-            sealed = msgspec.msgpack.encode(self._ring.seal(bytes(entry.payload), key))
+            sealed = msgspec.msgpack.encode(self._ring.seal(bytes(entry.payload), _credentials(entry, key)))
             entry = msgspec.structs.replace(entry, payload=Raw(sealed))
         return msgspec.msgpack.encode(entry)
 
@@ -71,4 +72,9 @@ class EntryCodec:
             sealed = msgspec.msgpack.decode(entry.payload, type=bytes)
         except (msgspec.MsgspecError, ValueError) as error:
             raise PayloadError(f"not a sealed entry: {error}") from error
-        return msgspec.structs.replace(entry, payload=Raw(self._ring.open(sealed, key)))
+        return msgspec.structs.replace(entry, payload=Raw(self._ring.open(sealed, _credentials(entry, key))))
+
+
+def _credentials(entry: Entry, key: str) -> bytes:
+    """Return all that *entry* says of itself, so that nobody can give a sealed one a new life."""
+    return msgspec.msgpack.encode((key, msgspec.structs.replace(entry, payload=_NOTHING)))

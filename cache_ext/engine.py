@@ -44,7 +44,9 @@ class TieredCache:
         self.settings = settings
         self.gateway = gateway
         self._values = ValueCodec()
-        self._codec = EntryCodec(self._values, KeyRing(settings.secret_keys), settings.max_entry_bytes)
+        self._codec = EntryCodec(
+            self._values, KeyRing(settings.secret_keys, settings.namespace), settings.max_entry_bytes
+        )
         self._begin()
         myself = weakref.ref(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
@@ -20,8 +21,18 @@ T = TypeVar("T")
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _REGISTERED = 64
 """Extension code of registered types; the built-in ones stay below."""
-_DECODE_FAILURES = (msgspec.MsgspecError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError)
-"""All that hostile bytes can make the decoders below raise."""
+_DECODE_FAILURES = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    OSError,  # a time zone by the name of a folder
+    RecursionError,
+    struct.error,
+)
+"""All that hostile bytes can make the decoders below, and those of registered types, raise."""
 
 
 def _moment_out(moment: datetime | time) -> list[str | int]:
