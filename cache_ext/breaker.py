@@ -37,6 +37,10 @@ class CircuitBreaker:
         self._threshold = failures
         self._cooldown = cooldown
         self._monotonic = monotonic
+        self.reset()
+
+    def reset(self) -> None:
+        """Start afresh, closed: after a fork nobody in the child ends the parent's probe or frees its lock."""
         self._lock = threading.Lock()
         self._failures = 0
         self._probe_at = 0.0

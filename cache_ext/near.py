@@ -16,7 +16,9 @@ from cache_ext import metrics
 from cache_ext.entry import Entry, Version
 
 SLOT_OVERHEAD_BYTES = 700
-"""Measured cost of a slot beside its payload: objects, links, an index of tags (tests/test_near.py)."""
+"""Measured cost of a slot beside its payload: objects and links (tests/test_near.py)."""
+TAG_OVERHEAD_BYTES = 330
+"""Measured cost of a tag that no other slot has: its name, its version, its place in the index."""
 _REMEMBERED = 8_192
 """Invalidated names that are remembered singly; older ones only as 'something was'."""
 
@@ -50,7 +52,8 @@ class Slot:
     @property
     def size(self) -> int:
         """Bytes that the slot is counted with."""
-        return len(memoryview(self.entry.payload)) + len(self.key) + SLOT_OVERHEAD_BYTES
+        fixed = SLOT_OVERHEAD_BYTES + TAG_OVERHEAD_BYTES * len(self.entry.tags)
+        return len(memoryview(self.entry.payload)) + len(self.key) + fixed
 
 
 class _Remembered:

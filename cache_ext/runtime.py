@@ -56,6 +56,8 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.gateway = gateway
+        if gateway is not None:
+            gateway.breaker.reset()
         self.keyspace = KeySpace(settings.namespace)
         self.store: Store = self._make_store()
         self.near = NearCache(0 if isinstance(self.store, NullStore) else settings.l1_max_bytes)

@@ -1,0 +1,115 @@
+"""What the engine sends to Redis: every command within one cluster slot, none that walks the keyspace."""
+
+from __future__ import annotations
+
+import pytest
+from redis.crc import key_slot
+
+from cache_ext import CachePolicy
+from cache_ext.keys import BUCKETS
+from tests.caches import begin, connected
+from tests.waiting import until
+
+MANY = [f"key:{number}" for number in range(200)]
+TAGS = [f"tag:{number}" for number in range(50)]
+BANNED = {
+    "KEYS",
+    "FLUSHDB",
+    "FLUSHALL",
+    "SMEMBERS",
+    "SCAN",
+    "SSCAN",
+    "HSCAN",
+    "ZSCAN",
+    "HGETALL",
+    "RANDOMKEY",
+}
+WITHOUT_KEYS = {"TIME", "PING", "INFO", "SCRIPT", "SUBSCRIBE", "HELLO"}
+
+
+def keys_of(command):
+    """Return the keys of *command*."""
+    name = str(command[0]).upper()
+    if name in ("EVAL", "EVALSHA"):
+        return list(command[3 : 3 + int(command[2])])
+    if name == "MGET":
+        return list(command[1:])
+    assert name in WITHOUT_KEYS, f"{name} is new here: say which of its words are keys"
+    return []
+
+
+def channels_of(command):
+    """Return the channels that a script publishes on: arguments that look like one."""
+    return [word for word in command[3:] if isinstance(word, str) and word.endswith("}:bus")]
+
+
+@pytest.fixture
+def sent(make_cache, redis_url):
+    """Every command that a cache sent while it did all it can do."""
+    cache = connected(make_cache(redis_url, secret_keys=("s" * 32,)))
+    commands = []
+    ask = cache.gateway._ask
+
+    def listening(connection, batch, deadline):
+        commands.extend(batch)
+        return ask(connection, batch, deadline)
+
+    cache.gateway._ask = listening
+    use_everything(cache)
+    cache.gateway.pool.disconnect()
+    cache.gateway._run_id = ""  # as if the server had been restarted
+    cache.get("k")
+    return commands
+
+
+def use_everything(cache):
+    """Call every method in every way that sends something else."""
+    cache.get_or_load_many(MANY, lambda keys: dict.fromkeys(keys, 1), tags_for=lambda key: TAGS)
+    cache.runtime.near.clear()
+    cache.fetch_many(MANY, lambda keys: {}, tags_for=lambda key: TAGS)
+    cache.set("k", 1, tags=TAGS, policy=CachePolicy(ttl=5, sensitive=True))
+    cache.get_or_load("parent", lambda: cache.get("k"))
+    cache.fetch_many(["lost"], lambda keys: {})  # a lease that is released
+    held = {"renewed": False}
+
+    def slow():
+        until(lambda: held["renewed"] or cache.runtime._leases.renew(cache.runtime.store) is None, "renewed")
+        return 1
+
+    begin(lambda: cache.get_or_load("slow", slow)).result(5)
+    cache.invalidate_tags(*TAGS)
+    cache.delete(*MANY)
+    cache.clear()
+    cache.runtime.outbox.add(tags=TAGS, keys=MANY)
+    cache.get("k")
+
+
+def test_every_command_stays_within_one_slot(sent):
+    """All keys of a command, and the channel it publishes on, hash to one slot of a cluster."""
+    with_keys = [command for command in sent if keys_of(command)]
+    for command in with_keys:
+        slots = {key_slot(str(name).encode()) for name in (*keys_of(command), *channels_of(command))}
+        assert len(slots) == 1, command
+    assert len({str(command[1]) for command in with_keys if command[0] == "EVALSHA"}) == 7  # all scripts
+
+
+def test_keys_spread_over_all_buckets(sent):
+    """200 names and 50 tags use every bucket's slot."""
+    assert len({key_slot(keys_of(command)[0].encode()) for command in sent if keys_of(command)}) == BUCKETS
+
+
+def test_no_command_walks_the_keyspace(sent):
+    """Nothing whose cost grows with what lies in Redis is ever sent."""
+    assert not {str(command[0]).upper() for command in sent} & BANNED
+
+
+def test_the_scripts_touch_only_the_keys_they_are_given():
+    """A script names no key of its own making: it would not be in the slot that Redis checked."""
+    from importlib import resources  # noqa: PLC0415 (only here)
+
+    for script in resources.files("cache_ext").joinpath("lua").iterdir():
+        for line in script.read_text().splitlines():
+            for call in line.split("redis.call(")[1:]:
+                assert call.startswith(("'TIME'", "'PUBLISH', ARGV")) or any(
+                    name in call.split(",")[1] for name in ("KEYS[", "key", "lease", "value")
+                ), f"{script.name}: {line}"
