@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from cache_ext.connection import RedisGateway
+from shivx import names
 from shivx.errors import OriginInvalid
 from tests.caches import connected
 from tests.fakes import NOON, FakeClock
@@ -483,3 +484,42 @@ def test_a_fact_of_another_kind_is_loaded_anew(
         assert answer.status_code == 200
         assert answer.headers["X-Cache"] == "MISS"
         assert len(other.exchange.asked) == 1
+
+
+CLOSED = "/api/market/ohlcv/BTC-USDC?closed=true"
+ABOUT_ETHER = "/api/market/price/ETH-USDC"
+WATCHED = (*ROUTES, CLOSED, ABOUT_ETHER)
+
+
+@pytest.mark.parametrize(
+    ("tag", "changed"),
+    [
+        (
+            names.pair_tag("scripted", "BTC-USDC"),
+            {f"/api/market/{route}/BTC-USDC" for route in ("price", "orderbook", "ohlcv", "trades")},
+        ),
+        (names.book_tag("scripted", "BTC-USDC"), {"/api/market/orderbook/BTC-USDC"}),
+        (
+            names.candles_tag("scripted", "BTC-USDC", "1h"),
+            {"/api/market/ohlcv/BTC-USDC", CLOSED},
+        ),
+        (names.candles_tag("scripted", "BTC-USDC", "1m"), set()),
+        (names.pair_tag("other", "BTC-USDC"), set()),
+    ],
+)
+def test_an_invalidation_hits_what_it_is_about(site: Site, tag: str, changed: set[str]) -> None:
+    """A trade changes all of its pair but closed candles, an order its books, neither anything else."""
+    for path in WATCHED:
+        site.get(path)
+    site.services.cache.invalidate_tags(tag)
+    # Closed candles are asked for first: the open one is in another list than they are.
+    missed = {path for path in (CLOSED, *WATCHED) if site.get(path).headers["X-Cache"] == "MISS"}
+    assert missed == changed
+
+
+def test_a_change_of_the_source_reloads_what_it_trades(site: Site) -> None:
+    """The tag of a source is that of its pairs, tokens and timeframes."""
+    site.get("/api/market/pairs")
+    site.services.cache.invalidate_tags(names.source_tag("scripted"))
+    assert site.get("/api/market/tokens/BTC").headers["X-Cache"] == "MISS"
+    assert site.exchange.count("catalogue") == 2
