@@ -40,7 +40,7 @@ class CircuitBreaker:
         self.reset()
 
     def reset(self) -> None:
-        """Start afresh, closed: after a fork nobody in the child ends the parent's probe or frees its lock."""
+        """Start afresh, closed: in a forked child nobody ends the parent's probe or frees its lock."""
         self._lock = threading.Lock()
         self._failures = 0
         self._probe_at = 0.0

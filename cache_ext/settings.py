@@ -87,7 +87,7 @@ class CacheSettings:
         enabled: False: every read goes to the loader.
         monitoring: set the gauges once a second; counters count in any case.
         pubsub: False: no backplane; L1 revalidates by version on every read.
-        pool_size: connections to Redis per process.
+        pool_size: connections to Redis per process, one of which the backplane keeps for itself.
         timeout: seconds, of connecting and of administrative commands.
         pool_timeout: seconds that these wait for a free connection.
         op_timeout: seconds that one request (or one call outside of any) may spend on Redis in all.
@@ -130,6 +130,8 @@ class CacheSettings:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
                 raise ConfigurationError(f"{name} is a number above 0: {value!r}")
+        if self.pubsub and self.pool_size < 2:
+            raise ConfigurationError("pool_size is 2 or more: the backplane keeps one for itself")
         if self.l1_max_bytes < 0:
             raise ConfigurationError(f"l1_max_bytes is 0 or more: {self.l1_max_bytes!r}")
         if any(len(key) < MIN_SECRET_CHARACTERS for key in self.secret_keys):

@@ -471,6 +471,7 @@ def test_an_unknown_kind_of_url_is_refused(url):
     [
         {"namespace": "a b"},
         {"pool_size": 0},
+        {"pool_size": 1},
         {"op_timeout": -1},
         {"l1_max_bytes": -1},
         {"secret_keys": ("short",)},

@@ -368,3 +368,17 @@ def test_an_untagged_load_is_fenced_against_a_lost_epoch(make_cache, redis_serve
     stop.go()
     loading.result(5)
     assert connected(make_cache(redis_server.url)).get(KEY) is MISS
+
+
+def test_clear_ends_what_has_no_tag(make_cache, redis_url):
+    """Nothing but its epoch judges a value without tags; `clear` replaces it, for loads under way too."""
+    cache = connected(make_cache(redis_url))
+    cache.set("kept", 1, policy=PLAIN)
+    stop = stop_before(cache.runtime.store, "fill")
+    loading = begin(lambda: cache.get_or_load(KEY, lambda: "old", policy=PLAIN))
+    stop.wait()
+    make_cache(redis_url).clear()
+    stop.go()
+    assert loading.result(5) == "old"
+    fresh = connected(make_cache(redis_url))
+    assert [fresh.get(key) for key in ("kept", KEY)] == [MISS, MISS]

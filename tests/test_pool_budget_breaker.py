@@ -143,7 +143,7 @@ def test_a_cache_works_over_a_small_pool(make_cache, redis_url):
 
 def test_waiting_for_a_connection_is_part_of_the_budget(make_gateway):
     """Nobody waits for a free connection longer than his budget lasts."""
-    gateway = make_gateway(pool_size=1, op_timeout=0.05, pool_timeout=60.0)
+    gateway = make_gateway(pool_size=1, pubsub=False, op_timeout=0.05, pool_timeout=60.0)
     taken = gateway.pool.get_connection()
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="No connection available"):
@@ -197,7 +197,7 @@ def test_a_budget_inside_another_is_the_outer_one():
 
 def test_replies_never_meet_the_wrong_command(make_gateway):
     """A connection on which an answer is still to come is not used again."""
-    gateway = make_gateway(op_timeout=0.05, pool_size=1)
+    gateway = make_gateway(op_timeout=0.05, pool_size=1, pubsub=False)
     gateway.run([("PING",)])
     with pytest.raises(StoreUnavailable):
         gateway.run([("BLPOP", "nothing", "0.2")])
