@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cache_ext import MISS, CachePolicy, NestedLoadError, Outcome
+from cache_ext import MISS, CachePolicy, NestedLoadError, Outcome, StoreUnavailable
 from tests.caches import begin, connected, deaf, stop_after
 from tests.waiting import until
 
@@ -129,6 +129,30 @@ def test_an_L1_copy_older_than_the_load_is_a_miss_inside_it(make_cache, redis_ur
     assert read_child(cache, "new") == "old"  # within the bound: nothing here knows better
     assert read_parent(cache, "new", tags=["red"]) == "[new]"  # but this load has asked Redis
     cache.runtime._backplane._heard = hearing
+
+
+def test_what_contradicts_itself_is_not_kept(make_cache, redis_url):
+    """Made of a new value and, Redis being away for a moment, of an old copy: answered, stored nowhere."""
+    cache, other = connected(make_cache(redis_url)), connected(make_cache(redis_url))
+    read_child(cache, "old")
+    cache.runtime._backplane._heard = lambda message: None  # the message is late
+    other.invalidate_tags("red")
+    other.get_or_load("twin", lambda: "new", policy=SLOW, tags=["red"])
+    asking = cache.runtime.store.read
+
+    def away(keys, tags):
+        raise StoreUnavailable
+
+    def load():
+        twin = cache.get_or_load("twin", lambda: "newer", policy=SLOW, tags=["red"])
+        cache.runtime.store.read = away
+        child = read_child(cache)
+        cache.runtime.store.read = asking
+        return twin + child
+
+    assert cache.get_or_load("parent", load, policy=SLOW) == "newold"
+    assert cache.get("parent") is MISS
+    assert connected(make_cache(redis_url)).get("parent") is MISS
 
 
 def test_nobody_joins_a_load_older_than_the_frame(make_cache, redis_url):
