@@ -90,7 +90,7 @@ class TieredCache:
         layer = "l1"
         if slot is None or time.monotonic() >= slot.fresh_until or slot.entry.sealed < sensitive:
             with budget(self.settings.op_timeout, of_call=True):
-                found = reader.read({key: ()}, sensitive)[key]
+                found = self.runtime.looks.read({key: ()}, sensitive)[key]
             slot, layer = found.fresh_at(time.monotonic()), found.layer
         if slot is None:
             metrics.requests.labels("direct", "none", "miss").inc()

@@ -93,7 +93,7 @@ class Fetcher:
         results: dict[str, Fetched | Exception] = {}
         wanted: dict[str, Found] = {}
         now, mark = self._monotonic(), self._runtime.near.mark()
-        for key, found in self._runtime.reader.read(missing, job.policy.sensitive).items():
+        for key, found in self._runtime.looks.read(missing, job.policy.sensitive).items():
             slot = found.fresh_at(now)
             if slot is not None:
                 results[key] = self._hit(slot, found.layer, now, job)

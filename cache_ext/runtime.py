@@ -20,6 +20,7 @@ from cache_ext.filling import Filler
 from cache_ext.flights import Flights
 from cache_ext.keys import KeySpace
 from cache_ext.loading import Loading
+from cache_ext.looking import Looks
 from cache_ext.messages import Message
 from cache_ext.near import NearCache
 from cache_ext.origin import Origin
@@ -71,6 +72,7 @@ class Runtime:
         self._monotonic = monotonic
         self.trust = self._make_trust()
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
+        self.looks = Looks(self.reader, self.near, self.trust, monotonic)
         self.loading = Loading(
             self.store,
             self.near,
