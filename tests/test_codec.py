@@ -496,6 +496,7 @@ def test_a_plain_value_in_place_of_a_sealed_one_is_not_believed(sealing, raw):
     assert reader.get("session:{a}", sensitive=True) is MISS
     assert reader.get("session:{a}") == "admin"  # now in L1
     assert reader.get("session:{a}", sensitive=True) is MISS
+    assert reader.get("session:{a}") == "admin"  # in L1 again
     assert reader.get_or_load("session:{a}", lambda: "loaded", policy=SENSITIVE) == "loaded"
     raw.set(where(cache, "session:{a}"), raw.get(where(cache, "forged:{a}")))
     other = sealing(SECRET)

@@ -298,20 +298,20 @@ def test_nobody_joins_a_load_whose_inherited_tag_was_invalidated(make_cache, red
 
 
 def test_what_another_process_loaded_is_not_trusted_after_a_gap(make_cache, redis_url, source):
-    """An entry found while taking the lease counts as old as that moment, however long the own load takes."""
+    """An entry found while taking the lease is of that moment: a gap after it makes L1 revalidate it."""
     cache, other = connected(make_cache(redis_url)), connected(make_cache(redis_url))
     stop = stop_before(cache.runtime.store, "begin")
-    in_load = stop_before(source, "load_many")
+    adopts = stop_before(cache.runtime.reader, "admit")
     loading = begin(lambda: read_batch(cache, source))
     stop.wait()
-    read(other, source)  # so `begin` finds it changed, and grants the lease of the other key
+    read(other, source)  # so `begin` finds it changed
     stop.go()
-    in_load.wait()
+    adopts.wait()
     deaf(cache)
     other.invalidate_tags(TAG)
     cache.runtime.trust.generation += 1  # the backplane is back, but what was said meanwhile is lost
     cache.runtime.trust.live_until = time.monotonic() + 60
-    in_load.go()
+    adopts.go()
     loading.result(5)
     assert cache.get(KEY) is MISS
 
