@@ -177,7 +177,7 @@ def truth(timeframe: str, since: int, until: int, now: int) -> tuple[Candle, ...
 
 def _candle(number: int, length: int, now: int) -> Candle:
     mix, at = _mix(number, length), number * length
-    low, high = 100 + mix % 40, 180 + mix % 60
+    low, high = 70 + mix % 60, 940 + mix % 90
     prices = (f"{140 + mix % 30}.{mix % 1000:03d}", f"{high}.50", f"{low}.0", f"{141 + mix % 30}")
     seen = min(now - at, length + LATE_MS)
     volume = f"{mix % 50}.{mix:010d}" if seen == length + LATE_MS else f"{seen}.0"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from shivx.errors import NotComputable, OriginUnavailable, UnknownPair
 from shivx.models import TIMEFRAMES, Candle
+from shivx.services.aggregation import aggregate
 from shivx.services.series import PAGE, SETTLE_MS
 from tests.fakes import NOON, FakeClock
 from tests.market_stage import (
@@ -252,6 +255,18 @@ def test_aggregation_is_exact(clock: FakeClock, timeframe: str) -> None:
     assert len(found) == 120
 
 
+volumes = st.from_regex(r"(0|[1-9][0-9]{0,39})(\.[0-9]{1,39})?", fullmatch=True)
+
+
+@given(st.lists(volumes, min_size=1, max_size=60))
+def test_volumes_are_summed_to_the_last_digit(parts: list[str]) -> None:
+    """However many digits volumes have, their sum is exact, in fixed notation."""
+    minutes = [(number * MINUTE, "1", "1", "1", "1", volume) for number, volume in enumerate(parts)]
+    ((_, *_, volume),) = aggregate(minutes, "1h")
+    assert Fraction(volume) == sum(map(Fraction, parts))
+    assert re.fullmatch(r"[0-9]+(\.[0-9]+)?", volume)
+
+
 def test_aggregation_takes_the_largest_timeframe_that_divides(clock: FakeClock) -> None:
     """Four hours are made of hours, not of minutes, and a day of hours if there are no four."""
     desk = open_desk(clock, timeframes=["1m", "5m", "1h"])
@@ -302,12 +317,22 @@ def test_an_aggregate_of_stale_candles_is_not_passed_off_as_fresh(clock: FakeClo
         desk.candles.candles("scripted", PAIR, "4h", NOW - 48 * HOUR, NOW + 1, closed=False)
 
 
-def test_an_aggregate_first_asked_for_while_the_exchange_is_down_is_refused(clock: FakeClock) -> None:
-    """Hours past their lifetime are not made into four hours that nobody could see to be old."""
+def test_an_aggregate_made_of_stale_candles_is_stale(clock: FakeClock) -> None:
+    """Four hours first asked for while the exchange is down are made of the hours there are, and marked."""
     desk = open_desk(clock, timeframes=["1h"])
-    ask(desk, NOW - 48 * HOUR, NOW + 1, "1h")
+    page = NOW // (PAGE * 4 * HOUR) * PAGE * 4 * HOUR
+    ask(desk, page, NOW + 1, "1h")
     desk.exchange.failure = down()
     clock.advance(FORMING_SECONDS + 1)
+    for _ in range(2):
+        found = desk.candles.candles("scripted", PAIR, "4h", NOW - 48 * HOUR, NOW + 1, closed=False)
+        assert found.stale
+        assert found.ttl_left < 0
+        assert found.age >= FORMING_SECONDS + 1
+    assert list(found.fact.candles.candles) == ground_truth("4h", NOW - 48 * HOUR, NOW + 1, NOW, ("1h",))
+    closed = desk.candles.candles("scripted", PAIR, "4h", NOW - 48 * HOUR, NOW + 1, closed=True)
+    assert not closed.stale
+    clock.advance(31)
     with pytest.raises(OriginUnavailable):
         ask(desk, NOW - 48 * HOUR, NOW + 1, "4h")
 
@@ -345,6 +370,76 @@ def test_the_open_candle_outlives_its_end_while_the_exchange_is_down(desk: Desk,
     clock.advance(FORMING_SECONDS + 30)
     with pytest.raises(OriginUnavailable):
         ask(desk, begin - 10 * HOUR, begin + 2 * HOUR)
+
+
+def test_a_range_that_ends_with_a_candle_gets_it_closed_or_not_at_all(desk: Desk, clock: FakeClock) -> None:
+    """What an unfinished candle looked like is never put in the place of a finished one."""
+    begin = NOW // HOUR * HOUR
+    while _is_gap(begin):
+        begin += HOUR
+    clock.advance((begin + HOUR - 1_000 - NOW) / 1000)
+    (*known, unfinished) = ask(desk, begin - 10 * HOUR, begin + HOUR)
+    assert unfinished[0] == begin
+    desk.exchange.failure = down()
+    clock.advance(3.0)
+    found = desk.candles.candles("scripted", PAIR, "1h", begin - 10 * HOUR, begin + HOUR, closed=False)
+    assert list(found.fact.candles.candles) == known
+    assert found.stale
+    assert not found.fact.complete
+    assert not found.fact.open_candle
+
+
+def test_nothing_known_of_the_newest_candle_is_told_as_such(desk: Desk, clock: FakeClock) -> None:
+    """What opened after the exchange went down is told to be stale and incomplete, not just empty."""
+    begin = NOW // HOUR * HOUR
+    clock.advance((begin + HOUR - 1_000 - NOW) / 1000)
+    ask(desk, begin, begin + HOUR)
+    desk.exchange.failure = down()
+    clock.advance(3.0)
+    found = desk.candles.candles("scripted", PAIR, "1h", begin + HOUR, begin + 2 * HOUR, closed=False)
+    assert found.fact.candles.candles == ()
+    assert found.stale
+    assert found.ttl_left <= 0
+    assert not found.fact.complete
+
+
+def test_the_open_candle_alone_costs_one_question(desk: Desk) -> None:
+    """A range of just what is forming does not load the closed candles before it."""
+    ask(desk, NOW // HOUR * HOUR, NOW + 1)
+    assert desk.exchange.asked[1:] == [("candles", PAIR, "1h", NOW // HOUR * HOUR, NOW // HOUR * HOUR + HOUR)]
+
+
+def test_times_of_an_answer_are_those_of_its_oldest_part(desk: Desk, clock: FakeClock) -> None:
+    """An answer of several pages was received, and is as of, when the first of them was."""
+    page = NOW // (PAGE * HOUR) * PAGE * HOUR
+    desk.exchange.as_of = 1_000
+    ask(desk, page - PAGE * HOUR, page)
+    clock.advance(60)
+    desk.exchange.as_of = 2_000
+    whole = desk.candles.candles("scripted", PAIR, "1h", page - 2 * PAGE * HOUR, page, closed=True)
+    assert desk.exchange.count("candles") == 2
+    assert whole.fact.candles.received_at == NOW
+    assert whole.fact.candles.as_of == 1_000
+    assert whole.age == 60.0
+
+
+def test_the_growing_page_is_not_refreshed_before_its_candle_closes(
+    desk: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the exchange takes, nobody asks it again for what cannot have changed yet."""
+    original = desk.exchange.candles
+
+    def slow(*question: Any) -> Any:
+        clock.advance(3.0)
+        return original(*question)
+
+    monkeypatch.setattr(desk.exchange, "candles", slow)
+    begin = NOW // HOUR * HOUR
+    ask(desk, begin - 10 * HOUR, begin, closed=True)
+    clock.advance((begin + HOUR - NOW) / 1000 - 3.0)  # one second before it expires
+    ask(desk, begin - 10 * HOUR, begin, closed=True)
+    desk.cache.close()  # waits for refreshes under way
+    assert desk.exchange.count("candles") == 1
 
 
 def test_what_lies_before_the_history_of_a_source_is_incomplete_not_an_error(clock: FakeClock) -> None:

@@ -270,6 +270,18 @@ def test_a_stale_item_of_a_batch_is_refused_by_itself(site: Site, clock: FakeClo
     assert lenient.headers["X-Cache"] == "STALE"
 
 
+def test_a_batch_with_anything_stale_is_stale(site: Site, clock: FakeClock) -> None:
+    """Of a fresh item that was waited for and a stale one, X-Cache tells the worse."""
+    site.get(BATCH)
+    clock.advance(6)
+    site.exchange.failing = {"ETH-USDC": down()}
+    answer = site.get(BATCH)
+    assert [item["stale"] for item in answer.json["prices"].values()] == [False, True]
+    assert answer.headers["X-Cache"] == "STALE"
+    assert int(answer.headers["Age"]) == 6
+    assert (directives(answer)["max-age"] or 0) <= 6
+
+
 def test_a_batch_of_stale_items_is_refused_as_a_whole(site: Site, clock: FakeClock) -> None:
     """With ``stale-if-error=0`` and nothing fresh, the batch is 503 and says when to ask again."""
     site.get(BATCH)

@@ -123,7 +123,7 @@ class CandleService:
         answer = Answer.of(found, [part for _, part in parts])
         if span.end < moment.cut:
             return answer
-        changes = seconds_to_close(series, moment.cut, moment.now)
+        changes = seconds_to_close(series, moment)
         return answer.within(changes if closed else min(changes, policies.forming_candles.ttl))
 
     def _as_before(

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from cache_ext import Fetched, Loaded, Outcome, TieredCache
-from shivx.errors import OriginUnavailable
+from cache_ext import Fetched, Loaded, TieredCache
 from shivx.models import Candle, Candles, Catalogue
 from shivx.names import pair_tag
 from shivx.services.aggregation import aggregate, base_of
@@ -60,7 +59,7 @@ class Pages:
         def load_settled(keys: Sequence[str]) -> Mapping[str, Candles | Loaded]:
             pages = _load(series, {key: settled[key] for key in keys}, ask)
             return {
-                key: self._until_next_close(series, page, moment, policies) if key in growing else page
+                key: _until_next_close(series, page, moment, policies) if key in growing else page
                 for key, page in pages.items()
             }
 
@@ -99,20 +98,19 @@ class Pages:
     def _made_of(self, smaller: Series, timeframe: str, span: Span, ask: Ask) -> Candles:
         moment = smaller.at(self._now_ms())
         parts = self.read(smaller, span, moment, self._patient, ask, closed=False)
-        if any(part.outcome is Outcome.STALE for _, part in parts):
-            raise OriginUnavailable(f"nothing fresh to make {timeframe} candles from")
         whole = join(smaller, span, parts, moment.now)
         return replace(whole, timeframe=timeframe, candles=aggregate(whole.candles, timeframe))
 
-    def _until_next_close(self, series: Series, page: Candles, moment: Moment, policies: Policies) -> Loaded:
-        """Return the growing *page* with the time it has until the next candle is closed."""
-        left = seconds_to_close(series, moment.cut, self._now_ms())
-        return Loaded(page, ttl=max(0.0, min(left, policies.closed_candles.ttl)), early_refresh=False)
+
+def seconds_to_close(series: Series, moment: Moment) -> float:
+    """Return the seconds from *moment* until the next candle counts as closed."""
+    return (moment.cut + series.length + SETTLE_MS - moment.now) / 1000
 
 
-def seconds_to_close(series: Series, cut: int, now: int) -> float:
-    """Return the seconds from *now* until the candle that opens at *cut* counts as closed."""
-    return (cut + series.length + SETTLE_MS - now) / 1000
+def _until_next_close(series: Series, page: Candles, moment: Moment, policies: Policies) -> Loaded:
+    """Return the growing *page* with the time it has from *moment* until the next candle is closed."""
+    left = min(seconds_to_close(series, moment), policies.closed_candles.ttl)
+    return Loaded(page, ttl=left, early_refresh=False)
 
 
 def join(series: Series, span: Span, parts: Sequence[Part], now: int) -> Candles:
