@@ -9,11 +9,14 @@ from flask import Flask, current_app
 
 from cache_ext.budget import budget
 from cache_ext.cli import command_group
+from cache_ext.decorators import memoize
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
+from cache_ext.responses import register_responses
 from cache_ext.runtime import make_gateway
 from cache_ext.settings import CacheSettings
 from cache_ext.state import EXTENSION_KEY, cache_of
+from cache_ext.views import cached
 
 
 class CacheExt:
@@ -23,6 +26,9 @@ class CacheExt:
         app: set up at once; without it, call `init_app`.
         before_connect: called before new connections outside of requests; may start a server.
     """
+
+    memoize = staticmethod(memoize)
+    cached = staticmethod(cached)
 
     def __init__(self, app: Flask | None = None, *, before_connect: Callable[[], None] | None = None) -> None:
         self._before_connect = before_connect
@@ -41,6 +47,7 @@ class CacheExt:
             raise ConfigurationError("init_app was called twice on this app")
         settings = CacheSettings.from_config(app.config)
         cache = TieredCache(settings, make_gateway(settings, before_connect=self._before_connect))
+        register_responses(cache)
         app.extensions[EXTENSION_KEY] = cache
         app.cli.add_command(command_group())
         app.wsgi_app = _Budgeted(app.wsgi_app, settings.op_timeout)  # type: ignore[method-assign]
