@@ -10,6 +10,7 @@ from cache_ext.budget import budget
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS, Missing
 from cache_ext.errors import CacheError
+from cache_ext.frames import current_frame
 from cache_ext.keys import check_name, check_tags
 from cache_ext.near import Slot
 from cache_ext.origin import UNTRUSTED, Job, Loaded
@@ -76,7 +77,8 @@ class Update:
                 return made[0] if left is None else Loaded(made[0], max(left, 0.001), early_refresh=False)
 
             slot = self._load(found, loader)
-            if not slot.entry.epoch:
+            if not slot.entry.epoch:  # the store is away, and nobody may take this for its value
+                self._cache.runtime.near.drop(self._key)
                 break
             if made and slot.generation != UNTRUSTED:
                 return made[0]
@@ -99,4 +101,6 @@ class Update:
             outcome = self._cache.runtime.loading.load({self._key: seen}, job)[self._key]
         if isinstance(outcome, Exception):
             raise outcome
+        if (frame := current_frame()) is not None:
+            frame.absorb(outcome)
         return outcome

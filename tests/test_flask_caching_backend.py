@@ -19,6 +19,7 @@ from cache_ext import CacheExt, ConfigurationError, TieredCache, UnsupportedValu
 from cache_ext.flask_caching import TieredBackend
 from cache_ext.settings import MAX_TTL
 from tests.caches import all_at_once, connected
+from tests.servers import RunningServer
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
@@ -218,6 +219,17 @@ def test_counting_without_a_store_says_so(make_cache: Callable[..., TieredCache]
     """Where nothing is kept, or Redis is away, `inc` returns None and changes nothing."""
     assert TieredBackend(make_cache("null://")).inc("n") is None
     assert TieredBackend(make_cache("redis://127.0.0.1:1")).inc("n") is None
+
+
+def test_counting_while_redis_is_away_changes_nothing(
+    make_cache: Callable[..., TieredCache], own_redis_server: RunningServer
+) -> None:
+    """An increment that was refused is not seen by this process either."""
+    backend = TieredBackend(connected(make_cache(own_redis_server.url)))
+    backend.inc("n")
+    own_redis_server.kill()
+    assert [backend.inc("n"), backend.inc("n")] == [None, None]
+    assert backend.get("n") in (1, None)
 
 
 def test_clear_forgets_this_backend_alone(make_cache: Callable[..., TieredCache], redis_url: str) -> None:

@@ -527,6 +527,15 @@ def test_refresh_that_an_invalidation_overtakes_is_not_kept(
     until(lambda: value() == 2, "the invalidation is heard")
 
 
+def test_what_is_made_of_a_refreshed_result_carries_its_tags(app: Flask) -> None:
+    """A refresh inside another load hands up its tags, as a read does."""
+    outer = memoize(ttl=60, name="outer")(lambda: profile.refresh(1))
+    assert outer() == "1:0"
+    origin_value[0] = 1
+    cache_of(app).invalidate_tags("user:1")
+    assert outer() == "1:1"
+
+
 def test_background_refresh_has_the_application(app: Flask) -> None:
     """A refresh in a thread of its own runs within the application's context."""
     seen: list[str] = []
