@@ -164,7 +164,7 @@ def _period(
     end = _ceil(now if until is None else min(until, now), length)
     if since is None:
         return _Period(max(0, end - limit * length), end, end)
-    start = min(_ceil(since, length), end)
+    start = _ceil(since, length)
     return _Period(start, min(end, start + limit * length), end)
 
 

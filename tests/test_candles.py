@@ -632,6 +632,31 @@ def test_a_range_in_the_future_is_empty(site: Site) -> None:
     assert answer.json["next"] is None
 
 
+def test_until_in_the_future_is_now(site: Site) -> None:
+    """The latest candles before a moment to come are the latest that there are."""
+    assert (
+        site.get(f"{URL}?limit=20&until={NOW + 900 * HOUR}").json["candles"]
+        == (site.get(f"{URL}?limit=20").json["candles"])
+    )
+
+
+def test_before_the_beginning_of_time_there_is_nothing(site: Site) -> None:
+    """``until=0`` is answered without asking for candles before 1970."""
+    answer = site.get(f"{URL}?until=0")
+    assert (answer.json["candles"], answer.json["next"]) == ([], None)
+    assert site.exchange.count("candles") == 0
+
+
+def test_a_candle_is_there_from_the_moment_it_opens() -> None:
+    """At the very millisecond at which a candle opens, it is part of the latest."""
+    begin = NOW // HOUR * HOUR
+    while _is_gap(begin):
+        begin += HOUR
+    clock = FakeClock(unix=begin / 1000)
+    with open_site(settings_for(), ScriptedExchange(clock), clock=clock) as site:
+        assert opened(site.get(f"{URL}?limit=1")) == [begin]
+
+
 @pytest.mark.parametrize("since", ["0", "1970-01-01T00:00:00Z"])
 def test_a_range_may_begin_with_time_itself(site: Site, since: str) -> None:
     """``since=0`` is the first page of all there is."""
@@ -688,6 +713,7 @@ def test_trades_are_walked_without_gap_or_double(site: Site, limit: int) -> None
     assert [trade["id"] for page in pages for trade in page["trades"]] == [
         str(number) for number in range(699, 199, -1)
     ]
+    assert len(pages) == -(-500 // limit)
     assert site.exchange.count("trades") == 1
 
 
@@ -709,3 +735,23 @@ def test_a_walk_that_the_list_has_overtaken_ends(site: Site, clock: FakeClock) -
     second = site.get(f"{TRADES}?limit=400&cursor={first['next']}").json
     assert second["trades"] == []
     assert second["next"] is None
+
+
+def test_a_walk_that_the_list_has_just_overtaken_repeats_nothing(site: Site, clock: FakeClock) -> None:
+    """When the last trade seen has just dropped out, others of its millisecond do not come again."""
+    first = site.get(f"{TRADES}?limit=400").json
+    assert first["trades"][-1]["id"] == "300"
+    assert first["trades"][-2]["at"] == first["trades"][-1]["at"]
+    site.exchange.trade_times += [1_700_000_000_000] * 101
+    clock.advance(61)
+    assert site.get(f"{TRADES}?limit=500").json["trades"][-1]["id"] == "301"
+    assert site.get(f"{TRADES}?limit=400&cursor={first['next']}").json["trades"] == []
+
+
+def test_a_position_is_a_trade_at_its_time(site: Site) -> None:
+    """Where an exchange uses an id again, the walk goes on from the trade that was meant."""
+    newest = site.get(f"{TRADES}?limit=3").json
+    at = site.exchange.trade_times[600]
+    cursor = base64.urlsafe_b64encode(f'["trades",{at},"699"]'.encode()).rstrip(b"=").decode()
+    assert newest["trades"][0]["id"] == "699"
+    assert site.get(f"{TRADES}?limit=1&cursor={cursor}").json["trades"][0]["id"] == "599"
