@@ -99,6 +99,18 @@ def test_get_many_keeps_the_order(backend: TieredBackend) -> None:
     assert backend.get_many() == []
 
 
+def test_get_many_is_one_round_trip(make_cache: Callable[..., TieredCache], redis_url: str) -> None:
+    """However many there are, and lack, a process that has none of them asks Redis once."""
+    TieredBackend(make_cache(redis_url), "p", "tag").set_many({str(n): n for n in range(10)})
+    cache = connected(make_cache(redis_url))
+    assert cache.gateway is not None
+    trips: list[object] = []
+    original = cache.gateway.run
+    cache.gateway.run = lambda *arguments: trips.append(arguments) or original(*arguments)
+    assert TieredBackend(cache, "p", "tag").get_many(*map(str, range(20))) == [*range(10), *[None] * 10]
+    assert len(trips) == 1
+
+
 def test_add_does_not_overwrite(backend: TieredBackend) -> None:
     """`add` says whether the value is the caller's."""
     assert backend.add("key", 1)

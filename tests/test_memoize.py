@@ -90,6 +90,10 @@ def same_name(a: int) -> int:
     return a
 
 
+class Cents(int):
+    """A number that looks like another."""
+
+
 class Account:
     """Offers what tells it from others."""
 
@@ -254,7 +258,7 @@ def test_nobody_can_choose_the_name_of_a_hashed_key() -> None:
     assert safe_name("short") == "short"
 
 
-@pytest.mark.parametrize("value", [object(), Anonymous(), lambda: 1, [object()], {"a": [object()]}])
+@pytest.mark.parametrize("value", [object(), Anonymous(), Cents(5), lambda: 1, [object()], {"a": [object()]}])
 def test_unclear_argument_is_refused_by_name(app: Flask, value: object) -> None:
     """What nothing stable tells apart cannot be in a key; the message names parameter and function."""
     with pytest.raises(UnsupportedValue, match=r"simple: the argument 'b'"):
@@ -502,6 +506,30 @@ def test_refresh_serves_the_old_value_meanwhile(make_cache: Callable[..., Tiered
     with pytest.raises(LookupError):
         value.refresh()
     assert value() == "new"
+
+
+def test_refresh_does_not_take_an_older_load(make_cache: Callable[..., TieredCache]) -> None:
+    """A load that began before the refresh was asked for is waited for, but is not what it returns."""
+    gate, entered, boarding = threading.Event(), threading.Event(), threading.Event()
+    loads: list[int] = []
+
+    def load() -> int:
+        loads.append(1)
+        if len(loads) == 1:
+            entered.set()
+            gate.wait(5)
+        return len(loads)
+
+    cache = make_cache()
+    value = memoize(ttl=60, cache=cache, name="v", key=lambda: 1)(load)
+    reading = begin(value)
+    assert entered.wait(5)
+    original = cache.runtime.flights.board
+    cache.runtime.flights.board = lambda *arguments: boarding.set() or original(*arguments)
+    refreshing = begin(value.refresh)
+    assert boarding.wait(5)
+    gate.set()
+    assert (reading.result(5), refreshing.result(5), value()) == (1, 2, 2)
 
 
 def test_refresh_that_an_invalidation_overtakes_is_not_kept(
