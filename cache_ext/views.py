@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, update_wrapper
 from types import MethodType
-from typing import Any, Generic, ParamSpec, cast
+from typing import Any, Generic, ParamSpec
 
 from flask import Response, current_app, request
 from flask.globals import request_ctx
@@ -79,7 +79,7 @@ class CachedView(Generic[P]):
         key = self._key_of(args, kwargs, policy.sensitive)
         if request.method == "HEAD":
             kept = cache.get(key, sensitive=policy.sensitive)
-            return _own(kept) if isinstance(kept, Response) else self._ask(args, kwargs)
+            return _harmless(kept) if isinstance(kept, Response) else self._ask(args, kwargs)
         return self._get(cache, key, policy, args, kwargs)
 
     def invalidate_all(self) -> Receipt:
@@ -103,7 +103,8 @@ class CachedView(Generic[P]):
             which = describe(self._key(*args, **kwargs))
         else:
             query = sorted(request.args.items(multi=True), key=lambda pair: pair[0])
-            which = describe((request.root_url + request.path[1:], query))
+            place = f"{request.scheme}://{request.host}{request.root_path}{request.path}"
+            which = describe((place, query))
         if self._vary:
             said = [" ".join(request.headers.get(name, "\0").split()) for name in self._vary]
             which += "#" + fingerprint(describe(said))  # hashed: there may be a cookie among them
@@ -136,7 +137,7 @@ class CachedView(Generic[P]):
         except (_Failed, UnsupportedValue):  # the latter: HTTP does not allow what the view answered
             fetched = None
         if fetched is not None and isinstance(fetched.value, Response):
-            response = _own(fetched.value)
+            response = _harmless(fetched.value)
             if fetched.outcome is Outcome.STALE:
                 response.headers.add("Cache-Status", f"cache-ext; hit; ttl={int(fetched.ttl_left)}")
             return response
@@ -221,7 +222,7 @@ def _plain(answer: Any) -> Any:
     return made
 
 
-def _own(kept: Response) -> Response:
-    """Return what was kept as a response of the application's class."""
-    kept.headers.remove("Set-Cookie")  # never stored, so from whoever wrote to the store
-    return cast("Response", current_app.response_class.force_type(kept))
+def _harmless(kept: Response) -> Response:
+    """Return what was kept without any cookie: none is stored, so it came from a foreign hand."""
+    kept.headers.remove("Set-Cookie")
+    return kept

@@ -88,12 +88,14 @@ def count(**arguments: object) -> str:
     ],
 )
 def test_every_kind_of_answer_is_kept(app: Flask, client: FlaskClient, answer: Callable) -> None:
-    """The second request gets the first one's status, headers and body, without the view."""
+    """Both requests get the status, headers and body that the view alone would give, from one call."""
     serve(app, answer)
-    first, second = client.get("/"), client.get("/")
+    plain = Flask("plain")
+    plain.add_url_rule("/", view_func=answer)
+    first, second, meant = client.get("/"), client.get("/"), plain.test_client().get("/")
     assert len(calls) == 1
     for name in ("status", "data", "headers"):
-        assert getattr(first, name) == getattr(second, name)
+        assert getattr(first, name) == getattr(second, name) == getattr(meant, name)
 
 
 def test_responses_are_shared_between_processes(
@@ -135,9 +137,12 @@ def test_response_class_of_the_application_is_kept(app: Flask, client: FlaskClie
     kinds: list[type] = []
     app.after_request(lambda response: kinds.append(type(response)) or response)
     serve(app, lambda: "text")
+    serve(app, lambda: app.response_class(iter(["a", "b"])), "/streamed")
     client.get("/"), client.get("/")
     assert kinds == [app.response_class] * 2
     assert len(calls) == 1
+    assert client.get("/streamed").text == client.get("/streamed").text == "ab"
+    assert len(calls) == 3
 
 
 def test_key_is_the_url(app: Flask, client: FlaskClient) -> None:
@@ -147,6 +152,7 @@ def test_key_is_the_url(app: Flask, client: FlaskClient) -> None:
     assert [client.get(url).text for url in urls] == ["1", "1", "2", "3", "4", "5", "6", "7"]
     assert client.get("/a", headers={"Host": "evil.example"}).text == "8"
     assert client.get("/a", base_url="https://localhost").text == "9"
+    assert client.get("/a", environ_overrides={"SCRIPT_NAME": "/mounted"}).text == "10"
     assert client.get("/a").text == "5"
 
 
