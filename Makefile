@@ -26,7 +26,7 @@ test: all-packages ## run all tests; ARGS goes to pytest: make test ARGS="-k bre
 
 check: all-packages ## lint, formatting, types
 	@.venv/bin/ruff check .
-	.venv/bin/ruff format --check --extend-exclude '*.md' . # comments in the documents' code stand in columns
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
 clean: ## remove what tools left: build/ and caches; keeps .venv and instance/
