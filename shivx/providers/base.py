@@ -31,9 +31,7 @@ class MarketDataProvider(Protocol):
     def ticker(self, catalogue: Catalogue, pair: Pair) -> Ticker:
         """Return the price of *pair*. Raises UnknownPair."""
 
-    def tickers(
-        self, catalogue: Catalogue, pairs: Sequence[Pair]
-    ) -> Mapping[Pair, Ticker | OriginError]:
+    def tickers(self, catalogue: Catalogue, pairs: Sequence[Pair]) -> Mapping[Pair, Ticker | OriginError]:
         """Return what is known of each of *pairs*, in as few origin calls as the exchange allows."""
 
     def order_book(self, catalogue: Catalogue, pair: Pair, depth: int) -> OrderBook:
@@ -42,9 +40,7 @@ class MarketDataProvider(Protocol):
     def trades(self, catalogue: Catalogue, pair: Pair, limit: int) -> Trades:
         """Return up to *limit* (1..500) latest trades, newest first. Raises UnknownPair."""
 
-    def candles(
-        self, catalogue: Catalogue, pair: Pair, timeframe: str, since: int, until: int
-    ) -> Candles:
+    def candles(self, catalogue: Catalogue, pair: Pair, timeframe: str, since: int, until: int) -> Candles:
         """Return the candles that open in [*since*, *until*), the open one included if it does.
 
         Args:
