@@ -1,7 +1,8 @@
 """How gunicorn serves the application: ``gunicorn -c gunicorn.conf.py wsgi:app``.
 
 The master only supervises: it reads the settings, so that a wrong one ends the start with a clear message,
-and connects to nothing. Each worker starts its own threads and connections, after the fork.
+holds the embedded Valkey, so that it outlasts a reload, and connects to nothing. Each worker starts its own
+threads and connections, after the fork.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from shivx.config import Settings
+from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
 from shivx.errors import ConfigurationError
 
 try:
@@ -62,6 +64,7 @@ def on_starting(server: Any) -> None:
 def when_ready(server: Any) -> None:
     """Drop the numbers of masters that are gone, and tell the newcomer what to do next."""
     server.handle_hup = partial(_reload_if_right, server, server.handle_hup)
+    _hold_embedded(server)
     for left in _run.glob("metrics-*"):
         if left == _metrics or not _is_alive(left):  # ours: of an earlier master that had the same number
             shutil.rmtree(left, ignore_errors=True)
@@ -120,6 +123,15 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
     shutil.rmtree(_metrics, ignore_errors=True)
+
+
+def _hold_embedded(server: Any) -> None:
+    """Take a share in the embedded Valkey: on reload the old workers may be gone before the new ones come."""
+    if _settings.redis_url is None:
+        try:
+            EmbeddedValkey(_settings.instance_dir).ensure()
+        except EmbeddedUnavailable as error:
+            server.log.warning("%s", error)
 
 
 def _reload_if_right(server: Any, reload: Callable[[], None]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.embedded_stage import open_inodes
 from tests.service import GunicornService
-from tests.service_stage import processes_of, run_id, until_embedded_gone
+from tests.service_stage import processes_of, run_id, runtime_of, until_embedded_gone
 from tests.traffic import PATIENCE, PRICE, connected, failures, steady, until_all_serve, until_seen
 from tests.waiting import until
 
@@ -88,6 +89,12 @@ def test_reload_under_load_fails_no_request(worker_class: str) -> None:
         assert failures(seen) == []
         assert run_id(service) == run
         assert processes_of(service).keys() == {"keeper", "server"}
+
+
+def test_master_holds_the_server(first: GunicornService) -> None:
+    """However long new workers take on a slow machine, the server is there when they come."""
+    lock = runtime_of(first).holders_lock.stat().st_ino
+    assert lock in open_inodes(first.pid)
 
 
 def test_reload_with_a_wrong_setting_is_refused(first: GunicornService) -> None:
