@@ -280,3 +280,14 @@ def test_two_sources_are_served_side_by_side(redis_url: str, namespace: str) -> 
             again = site.get("/api/market/price/SOL-USDC?source=simulated").json
     assert (default["source"], chosen["source"], again["source"]) == ("simulated", "kraken", "simulated")
     assert default["price"] == again["price"]
+
+
+def test_the_address_is_that_of_the_first_exchange() -> None:
+    """SHIVX_MARKET_SOURCE_URL moves the first exchange; all others stay where they are."""
+    settings = settings_for(
+        market_source=("simulated", "ccxt:kraken", "ccxt:binance"), market_source_url="http://127.0.0.1:9"
+    )
+    with open_site(settings) as site:
+        kraken, binance = (site.services.providers[name]._provider for name in ("kraken", "binance"))
+        assert (kraken._base_url, binance._base_url) == ("http://127.0.0.1:9", None)
+        assert site.services.market.sources == ("simulated", "kraken", "binance")

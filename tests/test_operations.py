@@ -70,6 +70,7 @@ def test_this_host_reads_metrics(site: Site, address: str) -> None:
         "Bearer ",
         TOKEN,
         f"Basic {TOKEN}",
+        f"Token {TOKEN}",
         f"Bearer {TOKEN}x",
         f"Bearer {TOKEN[:-1]}",
         "Bearer \xff\xfe",
