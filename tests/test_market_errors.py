@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import example, given, settings
@@ -386,9 +386,12 @@ def simulated() -> Iterator[Site]:
 @example(path="/api/market/ohlcv/BTC-USDC", query="until=0&timeframe=1d")
 @example(path="/api/market/ohlcv/BTC-USDC", query="since=253402300799999&until=253402300799999")
 @example(path="/api/market/ohlcv/BTC-USDC", query="until=253402300799999&timeframe=4h&closed=1")
+@example(path="//..", query="")
 def test_no_request_is_answered_by_a_server_error(simulated: Site, path: str, query: str) -> None:
     """Any path with any query is answered by data, a redirect or a 4xx problem; never by a 5xx."""
-    answer = simulated.get(f"{path}?{query}")
+    # Not as an address: a client takes what follows two slashes for a host.
+    asked = {"PATH_INFO": unquote_to_bytes(path).decode("latin-1"), "QUERY_STRING": query}
+    answer = simulated.get("/", environ_overrides=asked)
     assert answer.status_code < 500
     if answer.status_code >= 400:
         in_batch = answer.json.keys() == {"prices", "errors"}
