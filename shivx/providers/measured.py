@@ -57,7 +57,10 @@ class MeasuredProvider:
     def tickers(self, catalogue: Catalogue, pairs: Sequence[Pair]) -> Mapping[Pair, Ticker | OriginError]:
         """See `MarketDataProvider`."""
         with self._measured():
-            return self._provider.tickers(catalogue, pairs)
+            found = self._provider.tickers(catalogue, pairs)
+        if found and all(isinstance(each, OriginError) for each in found.values()):
+            self.answers = False
+        return found
 
     def order_book(self, catalogue: Catalogue, pair: Pair, depth: int) -> OrderBook:
         """See `MarketDataProvider`."""
