@@ -164,15 +164,22 @@ class RedisGateway:
 
     def _ask(self, connection: Any, commands: Sequence[Command], deadline: float) -> list[Any]:
         connection.send_packed_command(connection.pack_commands(commands))
-        replies: list[Any] = []
-        for _ in commands:
+        return [self._receive(connection, deadline) for _ in commands]
+
+    def _receive(self, connection: Any, deadline: float) -> Any:
+        """Return a reply, or the error that it is; one that is here already is never too late.
+
+        In a crowd of threads or greenlets it may be we who are late: the reply waits while others run.
+        """
+        while True:
+            patience = max(LONG_ENOUGH, deadline - self._monotonic())
             try:
-                replies.append(
-                    connection.read_response(timeout=max(LONG_ENOUGH, deadline - self._monotonic()))
-                )
+                return connection.read_response(timeout=patience, disconnect_on_error=False)
             except ResponseError as error:
-                replies.append(error)
-        return replies
+                return error
+            except redis.TimeoutError:
+                if not connection.can_read(0):
+                    raise
 
     def _connect(self, connection: Any) -> None:
         """Set how long *connection* may take to connect; outside of requests, see to the server first."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 SERVED = ("redis", "rediss", "unix")
 PLANNED = ("redis+sentinel", "redis+cluster")
 MAX_PORT = 65_535
+OPTIONS = frozenset(
+    {"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+"""What the query of a URL may set; pool and timeouts have settings of their own."""
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:,/@\s]+)(?::([0-9]{1,5}))?")
 _DATABASE = re.compile(r"/?|/[0-9]{1,5}")
@@ -28,6 +32,9 @@ def check_redis_url(url: str) -> str:
         raise ValueError(f"a URL that begins with {', '.join(f'{each}://' for each in SERVED + PLANNED)}")
     if parts.fragment or any(character.isspace() for character in url):
         raise ValueError("a URL without # or spaces; in a password, percent-encode them")
+    unknown = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - OPTIONS
+    if unknown:
+        raise ValueError(f"after ? come only {', '.join(sorted(OPTIONS))}")
     if parts.scheme == "unix":
         if not parts.path.strip("/"):
             raise ValueError("unix:// is followed by the path of a socket")

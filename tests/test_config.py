@@ -11,6 +11,7 @@ import pytest
 
 from shivx.config import PREFIX, SECRETS, Settings
 from shivx.errors import ConfigurationError
+from shivx.redis_url import check_redis_url
 
 ROOT = Path(__file__).parent.parent
 KEY = "k" * 32
@@ -367,7 +368,7 @@ def test_secrets_do_not_show_in_repr():
     "url",
     [
         "redis://h",
-        "redis://u:p@h:6379/3?protocol=3",
+        "redis://u:p@h:6379?db=3",
         "rediss://[::1]:6380",
         "unix:///run/redis.sock?db=1",
         "unix://u:p@/run/redis.sock",
@@ -529,3 +530,11 @@ def test_processes_that_start_at_once_share_one_key(instance):
     keys = [process.communicate(timeout=60)[0].strip() for process in starting]
     assert len(set(keys)) == 1
     assert len(keys[0]) >= 32
+
+
+@pytest.mark.parametrize("query", ["foo=bar", "protocol=2", "socket_timeout=9", "db=1&db2=2"])
+def test_redis_url_sets_no_more_than_where_redis_is(query: str) -> None:
+    """Options of the client that have settings of their own, or none at all, are refused in the URL."""
+    with pytest.raises(ValueError, match="after \\? come only"):
+        check_redis_url(f"redis://127.0.0.1:6379/0?{query}")
+    assert check_redis_url("rediss://h:1/0?ssl_cert_reqs=required&db=1")

@@ -291,3 +291,12 @@ def test_started_without_redis_it_serves_and_recovers(
         assert health_of(site) == (200, "degraded")
         own_redis_server.start()
         until(lambda: health_of(site) == (200, "healthy"), "Redis is found")
+
+
+def test_scrape_bears_a_worker_that_has_just_begun(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's file that is made and not yet written to does not fail the scrape."""
+    (tmp_path / "counter_1.db").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    assert site.get("/metrics").status_code == 200
