@@ -160,7 +160,8 @@ class Backplane:
         self._gap()
 
     def _interrupted(self) -> None:
+        """Note the end of a connection that was live; that it still is none is no news."""
         if self.trust.live_until > -math.inf:
             metrics.backplane_gaps.inc()
-        self.trust.live_until = -math.inf
-        self._gap()
+            self.trust.live_until = -math.inf
+            self._gap()

@@ -10,8 +10,9 @@ from cache_ext.errors import CacheError, StoreUnavailable
 from cache_ext.filling import Filler
 from cache_ext.flights import Flight, Flights, Moment
 from cache_ext.frames import current_frame
+from cache_ext.host import HostOrigin
 from cache_ext.near import NearCache, Slot
-from cache_ext.origin import Departure, Job, Origin
+from cache_ext.origin import Departure, Job
 from cache_ext.outbox import Outbox
 from cache_ext.reader import Reader, token_of
 from cache_ext.stores.base import Started, Store
@@ -35,7 +36,7 @@ class Loading:
         store: Store,
         near: NearCache,
         reader: Reader,
-        origin: Origin,
+        origin: HostOrigin,
         filler: Filler,
         flights: Flights,
         leases: Leases,
@@ -168,7 +169,7 @@ class Loading:
         except StoreUnavailable:
             for flight in aloft.values():
                 flight.blind = True
-            self._fly(list(aloft), aloft, job, Departure(began, token, None), since)
+            self._fly(list(aloft), aloft, job, Departure(began, token, None, alone=True), since)
             return
         self._adopt(started, aloft, known, job, since, began)
         departure = Departure(began, token, started.versions)

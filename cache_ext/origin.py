@@ -79,11 +79,13 @@ class Departure:
         began: seconds on the monotonic clock.
         token: of the load.
         versions: the store's state, None if it is away: the result cannot be stored.
+        alone: the store is away, so the processes of the host may help each other out.
     """
 
     began: float
     token: bytes
     versions: Versions | None
+    alone: bool = False
 
     def of(self, tag: str) -> Version:
         """Return the noted version of *tag*."""

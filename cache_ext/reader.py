@@ -51,7 +51,7 @@ def token_of(blob: bytes) -> bytes:
     return blob[TOKEN_AT : TOKEN_AT + TOKEN_BYTES]
 
 
-def _suits(entry: Entry, tags: Collection[str], sensitive: bool) -> bool:
+def suits(entry: Entry, tags: Collection[str], sensitive: bool) -> bool:
     """Tell whether *entry* is sealed, if it must be, and has all *tags*; an older program's may lack some."""
     return entry.sealed >= sensitive and (not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags))
 
@@ -106,8 +106,8 @@ class Reader:
         found = {}
         for key in tags_of:
             entry, seen, slot = entries.get(key), token_of(snapshot.blobs.get(key, b"")), None
-            suits = entry is not None and _suits(entry, tags_of[key], sensitive)
-            if entry is not None and suits and versions.vouch_for(key, entry):
+            fitting = entry is not None and suits(entry, tags_of[key], sensitive)
+            if entry is not None and fitting and versions.vouch_for(key, entry):
                 slot = self._slot(key, entry, now, versions.now, generation)
             if slot is not None:
                 self._near.put(slot, mark)
@@ -139,7 +139,7 @@ class Reader:
             versions = self._complete(versions, versions.counters.keys(), {key: entry})
         except (PayloadError, StoreUnavailable):
             return None
-        if not _suits(entry, *wanted) or not versions.vouch_for(key, entry):
+        if not suits(entry, *wanted) or not versions.vouch_for(key, entry):
             return None
         slot = self._slot(key, entry, now, versions.now, since.generation)
         if slot is not None:

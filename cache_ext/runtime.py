@@ -18,6 +18,7 @@ from cache_ext.connection import RedisGateway
 from cache_ext.entry import Version
 from cache_ext.filling import Filler
 from cache_ext.flights import Flights
+from cache_ext.host import HostOrigin
 from cache_ext.keys import KeySpace
 from cache_ext.loading import Loading
 from cache_ext.looking import Looks
@@ -77,7 +78,7 @@ class Runtime:
             self.store,
             self.near,
             self.reader,
-            Origin(self.reader, codec, monotonic),
+            self._make_origin(codec),
             Filler(self.store, codec),
             self.flights,
             self._leases,
@@ -124,6 +125,17 @@ class Runtime:
         if not self.settings.enabled or self.settings.redis_url == "null://":
             return NullStore()
         return LocalStore() if self.gateway is None else RedisStore(self.gateway, self.keyspace)
+
+    def _make_origin(self, codec: EntryCodec) -> HostOrigin:
+        folder = self.settings.host_dir
+        return HostOrigin(
+            Origin(self.reader, codec, self._monotonic),
+            folder / self.settings.namespace if folder and self.gateway else None,
+            self.reader,
+            codec,
+            self.outbox,
+            self._monotonic,
+        )
 
     def _make_trust(self) -> Trust:
         if self.gateway is None or not isinstance(self.store, RedisStore):

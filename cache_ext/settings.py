@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cache_ext.errors import ConfigurationError
@@ -93,6 +94,8 @@ class CacheSettings:
         op_timeout: seconds that one request (or one call outside of any) may spend on Redis in all.
         breaker_failures: failures in a row that open the circuit.
         breaker_cooldown: seconds between probes of an open circuit.
+        host_dir: a folder that the processes of this host share, and nobody else can write to; while Redis
+            is away they load through it once for all. None: each loads for itself.
         l1_max_bytes: bound of this process' own copies; 0 keeps none.
         max_entry_bytes: larger values are refused at `set` and not stored by loads.
         secret_keys: newest first, each of 32 characters or more; encrypt what a policy calls sensitive.
@@ -112,6 +115,7 @@ class CacheSettings:
     op_timeout: float = 0.1
     breaker_failures: int = 5
     breaker_cooldown: float = 0.5
+    host_dir: Path | None = None
     l1_max_bytes: int = 64 * 2**20
     max_entry_bytes: int = 8 * 2**20
     secret_keys: tuple[str, ...] = ()

@@ -74,6 +74,7 @@ def _cache_config(settings: Settings, embedded: EmbeddedValkey | None) -> dict[s
         "CACHE_EXT_OP_TIMEOUT": settings.cache_op_timeout,
         "CACHE_EXT_BREAKER_FAILURES": settings.cache_breaker_failures,
         "CACHE_EXT_BREAKER_COOLDOWN": settings.cache_breaker_cooldown,
+        "CACHE_EXT_HOST_DIR": settings.instance_dir / "run" / "host",
         "CACHE_EXT_L1_MAX_BYTES": settings.cache_l1_max_bytes,
         "CACHE_EXT_SECRET_KEYS": tuple(key.get_secret_value() for key in settings.secret_keys),
     }

@@ -19,6 +19,7 @@ CACHE_EXT_ROWS = (
     ("backplane", "naming", "arguments"),
     ("reader", "labels"),
     ("looking", "origin"),
+    ("host",),
     ("filling",),
     ("loading",),
     ("refreshing",),

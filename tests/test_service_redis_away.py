@@ -8,7 +8,17 @@ import pytest
 
 from tests.servers import RunningServer
 from tests.service import GunicornService
-from tests.traffic import PATIENCE, PRICE, failures, health, steady, until_all_serve, until_seen
+from tests.traffic import (
+    PATIENCE,
+    PRICE,
+    at_once,
+    failures,
+    health,
+    number,
+    steady,
+    until_all_serve,
+    until_seen,
+)
 from tests.waiting import until
 
 pytestmark = [pytest.mark.service, pytest.mark.parametrize("server_kind", ["valkey"])]
@@ -73,3 +83,18 @@ def test_service_starts_without_redis_and_finds_it_later(own_redis_server: Runni
         until_all_serve(service, 2)
         until(lambda: "healthy" in health(service), "it notices", PATIENCE)
         assert service.get(PRICE).status == 200
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_crowd_costs_one_origin_call_without_redis_too(
+    own_redis_server: RunningServer, worker_class: str
+) -> None:
+    """With Redis down, a hundred clients of four workers make one call of the exchange for one book."""
+    own_redis_server.stop()
+    env = environment(own_redis_server) | {"SHIVX_SIMULATED_LATENCY": "0.2"}
+    with GunicornService(workers=4, worker_class=worker_class, env=env) as service:
+        until_all_serve(service, 4)
+        answers = at_once(service, UNSEEN, ENOUGH)
+        assert {answer.status for answer in answers} == {200}
+        assert len({answer.body for answer in answers}) == 1
+        assert number(service, "origin_requests_total", source="simulated") == 2, "the catalogue and the book"
