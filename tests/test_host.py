@@ -5,14 +5,15 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cache_ext import TieredCache
+from cache_ext import TieredCache, host
 from cache_ext.host import TURNS
-from tests.caches import begin, stop_before
+from tests.caches import begin
 from tests.fakes import CountingOrigin
 from tests.processes import free_port
 from tests.waiting import until
@@ -63,7 +64,9 @@ def test_processes_that_ask_at_once_load_once(member: Open, origin: CountingOrig
     assert {answer.result(10) for answer in answers} == {"key#1"}
 
 
-def test_turn_of_a_killed_process_passes_on(member: Open, origin: CountingOrigin, tmp_path: Path) -> None:
+def test_turn_of_a_killed_process_passes_on(
+    member: Open, origin: CountingOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that is killed in its turn keeps nobody waiting."""
     member().get_or_load("other", lambda: 1)
     (folder,) = {path.parent for path in tmp_path.rglob("*.lock")}
@@ -80,14 +83,14 @@ def test_turn_of_a_killed_process_passes_on(member: Open, origin: CountingOrigin
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
+    waiting, wait = threading.Event(), host.time.sleep
+    monkeypatch.setattr(host.time, "sleep", lambda seconds: (waiting.set(), wait(seconds)))
     cache = member()
-    tries = stop_before(cache.runtime.loading._origin, "_left")
     answer = begin(lambda: cache.get_or_load("key", origin.loader("key"), ttl=60))
-    assert origin.calls("key") == 0, "it waits for its turn"
+    assert waiting.wait(10), "it waits for its turn"
+    assert origin.calls("key") == 0
     holder.kill()
     holder.communicate()
-    tries.wait()
-    tries.go()
     assert answer.result(10) == "key#1"
 
 
