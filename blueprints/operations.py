@@ -18,8 +18,8 @@ from prometheus_flask_exporter import PrometheusMetrics
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from cache_ext.health import Status, judge, store_answers
 from cache_ext.metrics import DURATION_BUCKETS
+from cache_ext.web.health import Status, judge, store_answers
 from shivx.wiring import services_of
 
 operations = Blueprint("operations", __name__)

@@ -1,5 +1,6 @@
 """A two-level cache for Flask and for any Python: fenced, coalesced, invalidated by events."""
 
+from cache_ext.coherence.invalidation import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS
 from cache_ext.errors import (
@@ -12,13 +13,12 @@ from cache_ext.errors import (
     StoreUnavailable,
     UnsupportedValue,
 )
-from cache_ext.extension import CacheExt
-from cache_ext.fetching import Fetched, Outcome
-from cache_ext.invalidation import Receipt
+from cache_ext.loading.origin import Loaded, NotLoaded
 from cache_ext.opening import open_cache
-from cache_ext.origin import Loaded, NotLoaded
+from cache_ext.reading.fetching import Fetched, Outcome
 from cache_ext.settings import CachePolicy, CacheSettings
-from cache_ext.state import cache_of
+from cache_ext.web.extension import CacheExt
+from cache_ext.web.state import cache_of
 
 __all__ = [
     "MISS",

@@ -13,19 +13,19 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from cache_ext import metrics
-from cache_ext.budget import budget
-from cache_ext.codec import EntryCodec
-from cache_ext.connection import RedisGateway
+from cache_ext.codec.entries import EntryCodec
+from cache_ext.codec.seal import KeyRing
+from cache_ext.codec.values import ValueCodec
+from cache_ext.coherence.invalidation import Receipt, clear, delete_keys, invalidate_tags
 from cache_ext.entry import MISS, Missing
-from cache_ext.fetching import Fetched, Fetcher
-from cache_ext.frames import current_frame
-from cache_ext.invalidation import Receipt, clear, delete_keys, invalidate_tags
 from cache_ext.keys import check_name, check_tags
-from cache_ext.origin import Job, NotLoaded
+from cache_ext.loading.origin import Job, NotLoaded
+from cache_ext.reading.fetching import Fetched, Fetcher
+from cache_ext.reading.frames import current_frame
 from cache_ext.runtime import Runtime
-from cache_ext.seal import KeyRing
 from cache_ext.settings import CachePolicy, CacheSettings, policy_for
-from cache_ext.values import ValueCodec
+from cache_ext.transport.budget import budget
+from cache_ext.transport.connection import RedisGateway
 
 T = TypeVar("T")
 Ttl = float | timedelta | None

@@ -12,16 +12,16 @@ import flask
 import msgspec
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from cache_ext.budget import budget
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS, Missing
 from cache_ext.errors import ConfigurationError, UnsupportedValue
-from cache_ext.naming import LONGEST_KEY_BYTES, safe_name
+from cache_ext.loading.updating import NotUpdated, Update
 from cache_ext.opening import open_cache
-from cache_ext.responses import decode_response, encode_response, register_responses
 from cache_ext.settings import MAX_TTL, CachePolicy
-from cache_ext.state import EXTENSION_KEY, cache_of
-from cache_ext.updating import NotUpdated, Update
+from cache_ext.transport.budget import budget
+from cache_ext.web.naming import LONGEST_KEY_BYTES, safe_name
+from cache_ext.web.responses import decode_response, encode_response, register_responses
+from cache_ext.web.state import EXTENSION_KEY, cache_of
 
 try:
     from flask_caching.backends.base import BaseCache

@@ -11,29 +11,29 @@ from urllib.parse import urlsplit
 import redis
 
 from cache_ext import metrics
-from cache_ext.backplane import BOUND, Backplane, Trust
-from cache_ext.breaker import CircuitBreaker, State
-from cache_ext.codec import EntryCodec
-from cache_ext.connection import RedisGateway
+from cache_ext.codec.entries import EntryCodec
+from cache_ext.coherence.backplane import BOUND, Backplane, Trust
+from cache_ext.coherence.messages import Message
+from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import Version
-from cache_ext.filling import Filler
-from cache_ext.flights import Flights
-from cache_ext.host import HostOrigin
 from cache_ext.keys import KeySpace
-from cache_ext.loading import Loading
-from cache_ext.looking import Looks
-from cache_ext.messages import Message
-from cache_ext.near import NearCache
-from cache_ext.origin import Origin
-from cache_ext.outbox import Outbox
-from cache_ext.reader import Reader
-from cache_ext.refreshing import Refresher
+from cache_ext.loading.filling import Filler
+from cache_ext.loading.flights import Flights
+from cache_ext.loading.host import HostOrigin
+from cache_ext.loading.loads import Loading
+from cache_ext.loading.origin import Origin
+from cache_ext.loading.refreshing import Refresher
+from cache_ext.loading.upkeep import Leases, Upkeep
+from cache_ext.reading.looking import Looks
+from cache_ext.reading.near import NearCache
+from cache_ext.reading.reader import Reader
 from cache_ext.settings import CacheSettings
 from cache_ext.stores.base import Store
 from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import RedisStore
-from cache_ext.subscription import Subscription
-from cache_ext.upkeep import Leases, Upkeep
+from cache_ext.transport.breaker import CircuitBreaker, State
+from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.subscription import Subscription
 
 CLOSE_PATIENCE = 5.0
 """Seconds that closing waits for each load under way."""

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from cache_ext import TieredCache, open_cache
-from cache_ext.fetching import Fetcher
+from cache_ext.reading.fetching import Fetcher
 from cache_ext.runtime import Runtime
 from shivx import wiring
 from shivx.app import create_app

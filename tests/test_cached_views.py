@@ -22,9 +22,9 @@ from flask.views import MethodView
 from werkzeug.test import TestResponse
 
 from cache_ext import CacheExt, CachePolicy, ConfigurationError, PayloadError, TieredCache, cache_of
-from cache_ext.decorators import memoize
-from cache_ext.responses import register_responses
-from cache_ext.views import CachedView, cached
+from cache_ext.web.decorators import memoize
+from cache_ext.web.responses import register_responses
+from cache_ext.web.views import CachedView, cached
 from tests.caches import begin
 from tests.waiting import until
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from cache_ext import MISS, CachePolicy, ConfigurationError, PayloadError, UnsupportedValue
-from cache_ext.codec import FORMAT, TOKEN_AT, EntryCodec
+from cache_ext.codec.entries import FORMAT, TOKEN_AT, EntryCodec
+from cache_ext.codec.seal import KeyRing
+from cache_ext.codec.values import ValueCodec
 from cache_ext.entry import Entry, new_stamp
 from cache_ext.keys import bucket_of
-from cache_ext.reader import token_of
-from cache_ext.seal import KeyRing
-from cache_ext.values import ValueCodec
+from cache_ext.reading.reader import token_of
 from tests.caches import connected
 
 SECRET, OLD_SECRET = "n" * 32, "o" * 32

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from cache_ext import CacheExt, ConfigurationError, TieredCache, cache_of
-from cache_ext.budget import current_budget
+from cache_ext.transport.budget import current_budget
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from cache_ext import MISS, CachePolicy, Receipt
-from cache_ext.backplane import BOUND
+from cache_ext.coherence.backplane import BOUND
 from tests.caches import begin, connected, deaf, stop_after, stop_before
 from tests.waiting import until
 

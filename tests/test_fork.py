@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = """
 import os, sys, threading
 from cache_ext import open_cache
-from cache_ext.breaker import State
+from cache_ext.transport.breaker import State
 from tests.caches import begin, connected
 from tests.waiting import until
 

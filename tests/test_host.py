@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cache_ext import TieredCache, host
-from cache_ext.host import TURNS
+from cache_ext import TieredCache
+from cache_ext.loading import host
+from cache_ext.loading.host import TURNS
 from tests.caches import begin
 from tests.fakes import CountingOrigin
 from tests.processes import free_port

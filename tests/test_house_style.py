@@ -10,7 +10,7 @@ import pytest
 from tests import house_style as style
 
 ROOT = Path(__file__).parent.parent
-GATEWAY = "cache_ext.connection"
+GATEWAY = "cache_ext.transport.connection"
 
 
 def find_foreign_handlers(root: Path) -> list[str]:
@@ -105,7 +105,8 @@ def test_what_is_allowed_is_not_reported(tmp_path: Path, check: Callable[[Path],
     (tmp_path / "cache_ext").mkdir()
     (tmp_path / "shivx/a.py").write_text('"""One job."""\n' + DOCUMENTED)
     (tmp_path / "shivx/b.py").write_text('"""One job."""\n' + "x = 1\n" * 249)
-    (tmp_path / "cache_ext/connection.py").write_text(
+    (tmp_path / "cache_ext/transport").mkdir(parents=True)
+    (tmp_path / "cache_ext/transport/connection.py").write_text(
         '"""One job."""\nfrom redis import RedisError\ntry: ...\nexcept RedisError: ...\n'
     )
     (tmp_path / "tests/waiting.py").write_text('"""One job."""\nimport time\ntime.sleep(1)\n')

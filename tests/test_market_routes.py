@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cache_ext.connection import RedisGateway
+from cache_ext.transport.connection import RedisGateway
 from shivx import names
 from shivx.errors import OriginInvalid
 from tests.caches import connected

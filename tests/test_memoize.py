@@ -13,9 +13,9 @@ import pytest
 from flask import Flask, current_app
 
 from cache_ext import CacheExt, CachePolicy, ConfigurationError, TieredCache, UnsupportedValue, cache_of
-from cache_ext.arguments import describe
-from cache_ext.decorators import Memoized, memoize
-from cache_ext.naming import LONGEST_KEY_BYTES, safe_name
+from cache_ext.web.arguments import describe
+from cache_ext.web.decorators import Memoized, memoize
+from cache_ext.web.naming import LONGEST_KEY_BYTES, safe_name
 from tests.caches import begin, connected
 from tests.waiting import until
 

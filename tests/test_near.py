@@ -9,10 +9,10 @@ import tracemalloc
 import msgspec
 import pytest
 
-from cache_ext import near as near_module
-from cache_ext.codec import FORMAT
+from cache_ext.codec.entries import FORMAT
 from cache_ext.entry import Entry, Version, new_stamp
-from cache_ext.near import NearCache, Slot
+from cache_ext.reading import near as near_module
+from cache_ext.reading.near import NearCache, Slot
 
 LARGE = 1 << 30
 

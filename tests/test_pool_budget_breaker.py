@@ -8,10 +8,10 @@ import time
 import pytest
 
 from cache_ext import CircuitOpen, StoreUnavailable
-from cache_ext.breaker import CircuitBreaker, State
-from cache_ext.budget import budget, current_budget, unbudgeted
-from cache_ext.connection import RedisGateway
 from cache_ext.settings import CacheSettings
+from cache_ext.transport.breaker import CircuitBreaker, State
+from cache_ext.transport.budget import budget, current_budget, unbudgeted
+from cache_ext.transport.connection import RedisGateway
 from tests.caches import all_at_once, begin, connected
 from tests.waiting import until
 

@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from cache_ext import MISS, CachePolicy, Receipt
-from cache_ext.backplane import BOUND
-from cache_ext.breaker import State
-from cache_ext.reader import UNCHECKED_LIFE
+from cache_ext.coherence.backplane import BOUND
+from cache_ext.reading.reader import UNCHECKED_LIFE
+from cache_ext.transport.breaker import State
 from tests.caches import begin, connected, stop_after
 from tests.waiting import until
 
@@ -269,7 +269,7 @@ def test_while_a_queued_invalidation_is_told_nobody_reads_past_it(make_cache, se
 
 def test_too_many_queued_invalidations_become_one(make_cache, server, monkeypatch):
     """An overflow of the queue invalidates everything."""
-    monkeypatch.setattr("cache_ext.outbox.MAX_NAMES", 10)
+    monkeypatch.setattr("cache_ext.coherence.outbox.MAX_NAMES", 10)
     cache = connected(make_cache(server.url, op_timeout=0.4))
     read(cache, "old")
     read(cache, "old", "bystander", ("u",))

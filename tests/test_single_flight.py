@@ -121,7 +121,7 @@ def test_a_killed_leader_is_replaced_within_the_life_of_a_lease(fleet):
 def test_a_living_leader_keeps_his_lease_however_long_he_loads(make_cache, redis_url, origin, monkeypatch):
     """A load that takes several times as long as a lease lives is not loaded a second time."""
     monkeypatch.setattr("cache_ext.stores.redis.LEASE_MS", 800)
-    monkeypatch.setattr("cache_ext.upkeep.SECOND", 0.2)
+    monkeypatch.setattr("cache_ext.loading.upkeep.SECOND", 0.2)
     one, two = connected(make_cache(redis_url)), connected(make_cache(redis_url))
     renewed = []
     renew = one.runtime.store.renew

@@ -8,14 +8,14 @@ import threading
 import pytest
 import redis
 
-from cache_ext.breaker import CircuitBreaker
-from cache_ext.connection import RedisGateway
 from cache_ext.entry import new_stamp
 from cache_ext.keys import KeySpace, bucket_of
 from cache_ext.settings import CacheSettings
 from cache_ext.stores.base import Write
 from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import LEASE_MS, RedisStore
+from cache_ext.transport.breaker import CircuitBreaker
+from cache_ext.transport.connection import RedisGateway
 from tests.waiting import until
 
 LIFE = 60.0

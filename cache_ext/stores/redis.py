@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from cache_ext.connection import Ask, Command, RedisGateway
+from cache_ext.coherence.messages import encode_names
 from cache_ext.entry import new_stamp
 from cache_ext.errors import StoreUnavailable
 from cache_ext.keys import BUCKETS, KeySpace, bucket_of
-from cache_ext.messages import encode_names
 from cache_ext.stores.base import Snapshot, Started, Versions, Write
+from cache_ext.transport.connection import Ask, Command, RedisGateway
 
 LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from cache_ext.connection import RedisGateway, translated
+from cache_ext.transport.connection import RedisGateway, translated
 
 
 class Published(NamedTuple):

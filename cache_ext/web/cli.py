@@ -8,10 +8,10 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from cache_ext.coherence.invalidation import Receipt
 from cache_ext.errors import ConfigurationError
-from cache_ext.health import Status, judge, store_answers
-from cache_ext.invalidation import Receipt
-from cache_ext.state import cache_of
+from cache_ext.web.health import Status, judge, store_answers
+from cache_ext.web.state import cache_of
 
 EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
 

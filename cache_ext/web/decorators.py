@@ -10,15 +10,15 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from flask import current_app, has_app_context
 
-from cache_ext.arguments import Arguments, describe
+from cache_ext.coherence.invalidation import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, UnsupportedValue
-from cache_ext.invalidation import Receipt
-from cache_ext.labels import Labels, Tags
-from cache_ext.naming import LONGEST_KEY_BYTES, fingerprint, safe_name
+from cache_ext.loading.updating import Update
 from cache_ext.settings import CachePolicy, policy_for
-from cache_ext.state import cache_of
-from cache_ext.updating import Update
+from cache_ext.web.arguments import Arguments, describe
+from cache_ext.web.labels import Labels, Tags
+from cache_ext.web.naming import LONGEST_KEY_BYTES, fingerprint, safe_name
+from cache_ext.web.state import cache_of
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

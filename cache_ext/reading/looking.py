@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 
-from cache_ext.backplane import Trust
-from cache_ext.near import NearCache
-from cache_ext.reader import Found, Reader
+from cache_ext.coherence.backplane import Trust
+from cache_ext.reading.near import NearCache
+from cache_ext.reading.reader import Found, Reader
 
 PATIENCE = 1.0
 """Seconds that one waits for another's look; it takes no longer than one may spend on Redis."""

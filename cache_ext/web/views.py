@@ -14,19 +14,19 @@ from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from cache_ext.arguments import Arguments, describe
-from cache_ext.decorators import refuse_async
+from cache_ext.coherence.invalidation import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, UnsupportedValue
-from cache_ext.fetching import Outcome
-from cache_ext.invalidation import Receipt
 from cache_ext.keys import check_tags
-from cache_ext.labels import Labels, Tags
-from cache_ext.naming import LONGEST_KEY_BYTES, fingerprint, safe_name
-from cache_ext.origin import Loaded
-from cache_ext.responses import is_streamed
+from cache_ext.loading.origin import Loaded
+from cache_ext.reading.fetching import Outcome
 from cache_ext.settings import CachePolicy, policy_for
-from cache_ext.state import cache_of
+from cache_ext.web.arguments import Arguments, describe
+from cache_ext.web.decorators import refuse_async
+from cache_ext.web.labels import Labels, Tags
+from cache_ext.web.naming import LONGEST_KEY_BYTES, fingerprint, safe_name
+from cache_ext.web.responses import is_streamed
+from cache_ext.web.state import cache_of
 
 P = ParamSpec("P")
 _ANY_TTL = 1.0

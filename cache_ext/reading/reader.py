@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from cache_ext import metrics
-from cache_ext.backplane import Trust
-from cache_ext.codec import TOKEN_AT, TOKEN_BYTES, EntryCodec
+from cache_ext.codec.entries import TOKEN_AT, TOKEN_BYTES, EntryCodec
+from cache_ext.coherence.backplane import Trust
+from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError, StoreUnavailable
-from cache_ext.flights import Moment
-from cache_ext.frames import current_frame
-from cache_ext.near import NearCache, Slot
-from cache_ext.outbox import Outbox
+from cache_ext.loading.flights import Moment
+from cache_ext.reading.frames import current_frame
+from cache_ext.reading.near import NearCache, Slot
 from cache_ext.stores.base import Snapshot, Store, Versions
 
 EARLY_FACTOR = 1.2

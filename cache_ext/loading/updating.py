@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cache_ext.budget import budget
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS, Missing
 from cache_ext.errors import CacheError
-from cache_ext.frames import current_frame
 from cache_ext.keys import check_name, check_tags
-from cache_ext.near import Slot
-from cache_ext.origin import UNTRUSTED, Job, Loaded
-from cache_ext.reader import Found
+from cache_ext.loading.origin import UNTRUSTED, Job, Loaded
+from cache_ext.reading.frames import current_frame
+from cache_ext.reading.near import Slot
+from cache_ext.reading.reader import Found
 from cache_ext.settings import CachePolicy
+from cache_ext.transport.budget import budget
 
 ATTEMPTS = 200
 """So often others may be faster before an update gives up; each time one of them has got on."""

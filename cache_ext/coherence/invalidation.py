@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from cache_ext import metrics
-from cache_ext.budget import budget
 from cache_ext.errors import StoreUnavailable
 from cache_ext.runtime import Runtime
+from cache_ext.transport.budget import budget
 
 
 class Receipt(StrEnum):

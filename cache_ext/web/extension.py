@@ -7,16 +7,16 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from cache_ext.budget import budget
-from cache_ext.cli import command_group
-from cache_ext.decorators import memoize
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
-from cache_ext.responses import register_responses
 from cache_ext.runtime import make_gateway
 from cache_ext.settings import CacheSettings
-from cache_ext.state import EXTENSION_KEY, cache_of
-from cache_ext.views import cached
+from cache_ext.transport.budget import budget
+from cache_ext.web.cli import command_group
+from cache_ext.web.decorators import memoize
+from cache_ext.web.responses import register_responses
+from cache_ext.web.state import EXTENSION_KEY, cache_of
+from cache_ext.web.views import cached
 
 
 class CacheExt:

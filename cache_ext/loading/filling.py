@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from cache_ext.codec import EntryCodec
+from cache_ext.codec.entries import EntryCodec
 from cache_ext.errors import StoreUnavailable, UnsupportedValue
-from cache_ext.near import Slot
-from cache_ext.origin import Departure
+from cache_ext.loading.origin import Departure
+from cache_ext.reading.near import Slot
 from cache_ext.stores.base import Store, Write
 
 log = logging.getLogger(__name__)

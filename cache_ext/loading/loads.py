@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cache_ext.backplane import Trust
+from cache_ext.coherence.backplane import Trust
+from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import new_stamp
 from cache_ext.errors import CacheError, StoreUnavailable
-from cache_ext.filling import Filler
-from cache_ext.flights import Flight, Flights, Moment
-from cache_ext.frames import current_frame
-from cache_ext.host import HostOrigin
-from cache_ext.near import NearCache, Slot
-from cache_ext.origin import Departure, Job
-from cache_ext.outbox import Outbox
-from cache_ext.reader import Reader, token_of
+from cache_ext.loading.filling import Filler
+from cache_ext.loading.flights import Flight, Flights, Moment
+from cache_ext.loading.host import HostOrigin
+from cache_ext.loading.origin import Departure, Job
+from cache_ext.loading.upkeep import Leases
+from cache_ext.reading.frames import current_frame
+from cache_ext.reading.near import NearCache, Slot
+from cache_ext.reading.reader import Reader, token_of
 from cache_ext.stores.base import Started, Store
-from cache_ext.upkeep import Leases
 
 PATIENCE = 30.0
 """Seconds that a caller waits for somebody else's load before he loads himself."""

@@ -15,9 +15,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from cache_ext import messages, metrics
+from cache_ext import metrics
+from cache_ext.coherence import messages
 from cache_ext.errors import PayloadError, StoreUnavailable
-from cache_ext.subscription import Pong, Published, Subscription
+from cache_ext.transport.subscription import Pong, Published, Subscription
 
 log = logging.getLogger(__name__)
 

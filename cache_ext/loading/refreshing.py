@@ -6,10 +6,10 @@ import logging
 import threading
 from collections.abc import Callable
 
-from cache_ext.flights import Flight, Flights
-from cache_ext.loading import Loading
-from cache_ext.near import Slot
-from cache_ext.origin import Job
+from cache_ext.loading.flights import Flight, Flights
+from cache_ext.loading.loads import Loading
+from cache_ext.loading.origin import Job
+from cache_ext.reading.near import Slot
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from redis.connection import BlockingConnectionPool, parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from cache_ext import metrics
-from cache_ext.breaker import CircuitBreaker
-from cache_ext.budget import budget, current_budget
 from cache_ext.errors import ConfigurationError, StoreUnavailable
-from cache_ext.pooling import PatientQueue, guarded
 from cache_ext.settings import CacheSettings
+from cache_ext.transport.breaker import CircuitBreaker
+from cache_ext.transport.budget import budget, current_budget
+from cache_ext.transport.pooling import PatientQueue, guarded
 
 Command = Sequence[str | bytes | int]
 Ask = Callable[[Sequence[Command]], list[Any]]

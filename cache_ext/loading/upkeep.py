@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from cache_ext.breaker import CircuitBreaker
 from cache_ext.errors import StoreUnavailable
 from cache_ext.stores.base import Store
+from cache_ext.transport.breaker import CircuitBreaker
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cache_ext.errors import ConfigurationError
 from cache_ext.keys import check_tags
-from cache_ext.naming import safe_name
+from cache_ext.web.naming import safe_name
 
 Tags = Sequence[str] | Callable[..., Iterable[str]]
 

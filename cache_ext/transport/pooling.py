@@ -6,7 +6,7 @@ from collections.abc import Callable
 from queue import LifoQueue
 from typing import Any
 
-from cache_ext.budget import current_budget
+from cache_ext.transport.budget import current_budget
 
 
 class PatientQueue(LifoQueue[Any]):

@@ -9,13 +9,13 @@ from typing import Any
 from msgspec import Struct
 
 from cache_ext import metrics
-from cache_ext.budget import budget
-from cache_ext.frames import current_frame
-from cache_ext.near import Slot
-from cache_ext.origin import Job, Loaded, NotLoaded
-from cache_ext.reader import Found
+from cache_ext.loading.origin import Job, Loaded, NotLoaded
+from cache_ext.reading.frames import current_frame
+from cache_ext.reading.near import Slot
+from cache_ext.reading.reader import Found
 from cache_ext.runtime import Runtime
 from cache_ext.settings import CachePolicy
+from cache_ext.transport.budget import budget
 
 
 class Outcome(StrEnum):

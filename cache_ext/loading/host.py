@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from cache_ext.codec import EntryCodec
+from cache_ext.codec.entries import EntryCodec
+from cache_ext.coherence.outbox import Outbox
 from cache_ext.errors import PayloadError
-from cache_ext.near import Slot
-from cache_ext.origin import UNTRUSTED, Departure, Job, Origin
-from cache_ext.outbox import Outbox
-from cache_ext.reader import UNCHECKED_LIFE, Reader, suits
+from cache_ext.loading.origin import UNTRUSTED, Departure, Job, Origin
+from cache_ext.reading.near import Slot
+from cache_ext.reading.reader import UNCHECKED_LIFE, Reader, suits
 
 TURNS = 64
 """Lock files; keys that share one take turns as well."""

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from cache_ext.codec.seal import KeyRing
+from cache_ext.codec.values import ValueCodec
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError
-from cache_ext.seal import KeyRing
-from cache_ext.values import ValueCodec
 
 FORMAT = 1
 """Version of the wire format; readers refuse others, so that a rolling deploy sees misses, never nonsense."""

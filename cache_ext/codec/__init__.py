@@ -1,0 +1,1 @@
+"""Values and entries to bytes and back, exactly; sealed where they are sensitive."""

@@ -1,0 +1,1 @@
+"""Asking the origin: once per lifetime for all threads, processes and hosts."""

@@ -1,0 +1,1 @@
+"""The way to Redis: one pool, one breaker, one time budget a request."""

@@ -1,0 +1,1 @@
+"""The cache in Flask: the extension, decorators, commands."""
