@@ -15,8 +15,9 @@ from cache_ext.errors import (
 )
 from cache_ext.loading.origin import Loaded, NotLoaded
 from cache_ext.opening import open_cache
+from cache_ext.policy import CachePolicy
 from cache_ext.reading.fetching import Fetched, Outcome
-from cache_ext.settings import CachePolicy, CacheSettings
+from cache_ext.settings import CacheSettings
 from cache_ext.web.extension import CacheExt
 from cache_ext.web.state import cache_of
 

@@ -20,10 +20,11 @@ from cache_ext.coherence.invalidation import Receipt, clear, delete_keys, invali
 from cache_ext.entry import MISS, Missing
 from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.origin import Job, NotLoaded
+from cache_ext.policy import CachePolicy, policy_for
 from cache_ext.reading.fetching import Fetched, Fetcher
 from cache_ext.reading.frames import current_frame
 from cache_ext.runtime import Runtime
-from cache_ext.settings import CachePolicy, CacheSettings, policy_for
+from cache_ext.settings import CacheSettings
 from cache_ext.transport.budget import budget
 from cache_ext.transport.connection import RedisGateway
 
@@ -86,8 +87,7 @@ class TieredCache:
             return MISS
         self.runtime.start()
         reader = self.runtime.reader
-        slot = reader.near(check_name(key))
-        layer = "l1"
+        slot, layer = reader.near(check_name(key)), "l1"
         if slot is None or time.monotonic() >= slot.fresh_until or slot.entry.sealed < sensitive:
             with budget(self.settings.op_timeout, of_call=True):
                 found = self.runtime.looks.read({key: ()}, sensitive)[key]
@@ -98,7 +98,7 @@ class TieredCache:
         metrics.requests.labels("direct", layer, "hit").inc()
         if (frame := current_frame()) is not None:
             frame.absorb(slot)
-        return reader.value(slot)
+        return slot.take()
 
     def set(
         self,

@@ -17,7 +17,7 @@ from cache_ext.entry import MISS, Missing
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.loading.updating import NotUpdated, Update
 from cache_ext.opening import open_cache
-from cache_ext.settings import MAX_TTL, CachePolicy
+from cache_ext.policy import MAX_TTL, CachePolicy
 from cache_ext.transport.budget import budget
 from cache_ext.web.naming import LONGEST_KEY_BYTES, safe_name
 from cache_ext.web.responses import decode_response, encode_response, register_responses

@@ -1,12 +1,10 @@
-"""How a cache is set up (`CacheSettings`, read once) and how one kind of value is kept (`CachePolicy`)."""
+"""How a cache is set up: `CacheSettings`, read once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,66 +12,6 @@ from cache_ext.errors import ConfigurationError
 
 CONFIG_PREFIX = "CACHE_EXT_"
 MIN_SECRET_CHARACTERS = 32
-MAX_TTL = 10 * 365 * 86_400.0
-"""Ten years, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachePolicy:
-    """How one kind of value is kept. All times are seconds.
-
-    Args:
-        ttl: how long a value is fresh, counted from the moment its loader was called; > 0.
-        stale_if_error: how long past its ttl it may be served, marked, when the loader fails; >= 0.
-        stale_while_revalidate: how long past its ttl it may be served, marked, at once, while one caller
-            loads in the background; >= 0. (RFC 5861 has both.)
-        early_refresh: refresh in the background, shortly before the end of the ttl, what is asked for.
-        sensitive: encrypt it wherever it leaves this process.
-        name: the ``cache`` label of the metrics; of few distinct values.
-    """
-
-    ttl: float
-    stale_if_error: float = 0.0
-    stale_while_revalidate: float = 0.0
-    early_refresh: bool = True
-    sensitive: bool = False
-    name: str = "default"
-
-    def __post_init__(self) -> None:
-        for name, least in (("ttl", 0.001), ("stale_if_error", 0.0), ("stale_while_revalidate", 0.0)):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not least <= value <= MAX_TTL:
-                raise ConfigurationError(f"{name} is a number of seconds, {least} to {MAX_TTL}: {value!r}")
-
-    @property
-    def stale_for(self) -> float:
-        """How long past its ttl a value is worth keeping, seconds."""
-        return max(self.stale_if_error, self.stale_while_revalidate)
-
-    @property
-    def lifetime(self) -> float:
-        """How long a value is worth keeping in all, seconds."""
-        return self.ttl + self.stale_for
-
-
-def policy_for(ttl: float | timedelta | None, policy: CachePolicy | None, default_ttl: float) -> CachePolicy:
-    """Return *policy*, or the plain one that *ttl* (seconds or timedelta) stands for.
-
-    Raises:
-        ConfigurationError: both were given.
-    """
-    if policy is not None:
-        if ttl is not None:
-            raise ConfigurationError("give ttl= or policy=, not both")
-        return policy
-    if isinstance(ttl, timedelta):
-        ttl = ttl.total_seconds()
-    return _plain_policy(default_ttl if ttl is None else ttl)
-
-
-@lru_cache(maxsize=256)
-def _plain_policy(ttl: float) -> CachePolicy:
-    return CachePolicy(ttl=ttl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

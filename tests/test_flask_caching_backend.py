@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Unaut
 
 from cache_ext import CacheExt, ConfigurationError, TieredCache, UnsupportedValue, cache_of
 from cache_ext.flask_caching import TieredBackend
-from cache_ext.settings import MAX_TTL
+from cache_ext.policy import MAX_TTL
 from tests.caches import all_at_once, connected
 from tests.servers import RunningServer
 from tests.waiting import until

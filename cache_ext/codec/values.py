@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -149,6 +150,10 @@ class ValueCodec:
             return self._decoder.decode(payload)
         except _DECODE_FAILURES as error:
             raise PayloadError(f"undecodable value: {error}") from error
+
+    def decoding(self, payload: bytes | msgspec.Raw) -> Callable[[], Any]:
+        """Return what decodes *payload*, which is known to be good, as often as it is called."""
+        return partial(self._decoder.decode, payload)
 
     def _out(self, value: Any) -> Any:
         kind = type(value)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.errors import StoreUnavailable, UnsupportedValue
 from cache_ext.loading.origin import Departure
-from cache_ext.reading.near import Slot
+from cache_ext.reading.slot import Slot
 from cache_ext.stores.base import Store, Write
 
 log = logging.getLogger(__name__)

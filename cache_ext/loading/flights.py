@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from cache_ext.reading.near import Slot
+from cache_ext.reading.slot import Slot
 
 
 class Moment(NamedTuple):

@@ -21,8 +21,8 @@ from cache_ext.codec.entries import EntryCodec
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.errors import PayloadError
 from cache_ext.loading.origin import UNTRUSTED, Departure, Job, Origin
-from cache_ext.reading.near import Slot
 from cache_ext.reading.reader import UNCHECKED_LIFE, Reader, suits
+from cache_ext.reading.slot import Slot
 
 TURNS = 64
 """Lock files; keys that share one take turns as well."""

@@ -14,8 +14,9 @@ from cache_ext.loading.host import HostOrigin
 from cache_ext.loading.origin import Departure, Job
 from cache_ext.loading.upkeep import Leases
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.near import NearCache, Slot
+from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader, token_of
+from cache_ext.reading.slot import Slot
 from cache_ext.stores.base import Started, Store
 
 PATIENCE = 30.0

@@ -15,10 +15,10 @@ from cache_ext.codec.entries import FORMAT, MAX_MS, EntryCodec
 from cache_ext.entry import Entry, Version
 from cache_ext.errors import CacheError, ConfigurationError
 from cache_ext.keys import bucket_of
+from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import Frame, loading
-from cache_ext.reading.near import Slot
 from cache_ext.reading.reader import Reader
-from cache_ext.settings import CachePolicy
+from cache_ext.reading.slot import Slot
 from cache_ext.stores.base import Versions
 from cache_ext.transport.budget import unbudgeted
 

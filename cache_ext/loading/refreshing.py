@@ -9,7 +9,7 @@ from collections.abc import Callable
 from cache_ext.loading.flights import Flight, Flights
 from cache_ext.loading.loads import Loading
 from cache_ext.loading.origin import Job
-from cache_ext.reading.near import Slot
+from cache_ext.reading.slot import Slot
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from cache_ext.entry import MISS, Missing
 from cache_ext.errors import CacheError
 from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.origin import UNTRUSTED, Job, Loaded
+from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.near import Slot
 from cache_ext.reading.reader import Found
-from cache_ext.settings import CachePolicy
+from cache_ext.reading.slot import Slot
 from cache_ext.transport.budget import budget
 
 ATTEMPTS = 200
@@ -56,7 +56,7 @@ class Update:
         for _ in range(2):  # of two loads in a row, the second began after this call
             if not own:
                 slot = self._load(self._look(), loader)
-        return self._cache.runtime.reader.value(slot)
+        return slot.take()
 
     def change(self, make: Callable[[Any | Missing], Any]) -> Any:
         """Store and return what *make* makes of the value (MISS: none); a value that exists keeps its ttl.
@@ -72,7 +72,7 @@ class Update:
             made: list[Any] = []
 
             def loader(old: Slot | None = old, made: list[Any] = made) -> Any:
-                made.append(make(MISS if old is None else self._cache.runtime.reader.value(old)))
+                made.append(make(MISS if old is None else old.take()))
                 left = None if old is None else old.fresh_until - time.monotonic()
                 return made[0] if left is None else Loaded(made[0], max(left, 0.001), early_refresh=False)
 

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from cache_ext import metrics
 from cache_ext.loading.origin import Job, Loaded, NotLoaded
+from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.near import Slot
 from cache_ext.reading.reader import Found
+from cache_ext.reading.slot import Slot
 from cache_ext.runtime import Runtime
-from cache_ext.settings import CachePolicy
 from cache_ext.transport.budget import budget
 
 
@@ -141,8 +141,7 @@ class Fetcher:
         if frame is not None:
             frame.absorb(slot)
         self._count(policy, layer, outcome)
-        value = slot.value if slot.shared else self._runtime.reader.value(slot)
-        return Fetched(value, outcome, layer, max(0.0, now - slot.loaded), slot.fresh_until - now)
+        return Fetched(slot.take(), outcome, layer, max(0.0, now - slot.loaded), slot.fresh_until - now)
 
     def _count(self, policy: CachePolicy, layer: str, outcome: str) -> None:
         which = (policy.name, layer, outcome)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from cache_ext.entry import Version
 from cache_ext.errors import NestedLoadError
-from cache_ext.reading.near import Slot
+from cache_ext.reading.slot import Slot
 
 
 class Frame:

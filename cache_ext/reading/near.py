@@ -10,50 +10,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any
 
 from cache_ext import metrics
 from cache_ext.entry import Entry, Version
+from cache_ext.reading.slot import Slot
 
-SLOT_OVERHEAD_BYTES = 700
-"""Measured cost of a slot beside its payload: objects and links (tests/test_near.py)."""
-TAG_OVERHEAD_BYTES = 330
-"""Measured cost of a tag that no other slot has: its name, its version, its place in the index."""
 _REMEMBERED = 8_192
 """Invalidated names that are remembered singly; older ones only as 'something was'."""
-
-
-class Slot:
-    """An entry as this process holds it. Times are seconds on the monotonic clock."""
-
-    __slots__ = (
-        "early_at",
-        "entry",
-        "fresh_until",
-        "generation",
-        "key",
-        "loaded",
-        "shared",
-        "stale_until",
-        "value",
-    )
-
-    def __init__(self, key: str, entry: Entry, loaded: float, generation: int, early_factor: float) -> None:
-        self.key = key
-        self.entry = entry
-        self.loaded = loaded
-        self.generation = generation
-        self.fresh_until = loaded + entry.ttl / 1000
-        self.stale_until = self.fresh_until + entry.stale_for / 1000
-        self.early_at = self.fresh_until - early_factor * entry.load_time / 1000
-        self.shared = False
-        self.value: Any = None
-
-    @property
-    def size(self) -> int:
-        """Bytes that the slot is counted with."""
-        fixed = SLOT_OVERHEAD_BYTES + TAG_OVERHEAD_BYTES * len(self.entry.tags)
-        return len(memoryview(self.entry.payload)) + len(self.key) + fixed
 
 
 class _Remembered:

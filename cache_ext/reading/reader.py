@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from cache_ext import metrics
+from cache_ext.codec.copies import hand_out
 from cache_ext.codec.entries import TOKEN_AT, TOKEN_BYTES, EntryCodec
 from cache_ext.coherence.backplane import Trust
 from cache_ext.coherence.outbox import Outbox
@@ -13,11 +14,10 @@ from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError, StoreUnavailable
 from cache_ext.loading.flights import Moment
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.near import NearCache, Slot
+from cache_ext.reading.near import NearCache
+from cache_ext.reading.slot import Slot
 from cache_ext.stores.base import Snapshot, Store, Versions
 
-EARLY_FACTOR = 1.2
-"""Refresh when what is left of the ttl is less than so many times the recent load time."""
 UNCHECKED_LIFE = 5.0
 """Seconds since its load for which L1 serves a value that cannot be revalidated, Redis being away."""
 _REMEMBERED_KEYS = 20_000
@@ -148,16 +148,8 @@ class Reader:
 
     def hold(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
         """Return a slot for *entry*, whose *value* is at hand."""
-        slot = Slot(key, entry, loaded, generation, EARLY_FACTOR)
-        slot.shared = self._codec.values.is_shared(value)
-        if slot.shared:
-            slot.value = value
         self._remember(key, entry)
-        return slot
-
-    def value(self, slot: Slot) -> Any:
-        """Return the value of *slot*; a copy of the caller's own, unless nobody can change it."""
-        return slot.value if slot.shared else self._codec.values.decode(slot.entry.payload)
+        return Slot(key, entry, loaded, generation, *hand_out(self._codec.values, value, entry.payload))
 
     def _slot(self, key: str, entry: Entry, now: float, store_now: int, generation: int) -> Slot | None:
         known = self._near.get(key)

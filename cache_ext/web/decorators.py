@@ -14,7 +14,7 @@ from cache_ext.coherence.invalidation import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.loading.updating import Update
-from cache_ext.settings import CachePolicy, policy_for
+from cache_ext.policy import CachePolicy, policy_for
 from cache_ext.web.arguments import Arguments, describe
 from cache_ext.web.labels import Labels, Tags
 from cache_ext.web.naming import LONGEST_KEY_BYTES, fingerprint, safe_name

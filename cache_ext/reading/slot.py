@@ -1,0 +1,72 @@
+"""An entry as this process holds it: its bytes, its times here, and how to take its value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from cache_ext.entry import Entry
+
+EARLY_FACTOR = 1.2
+"""Refresh when what is left of the ttl is less than so many times the recent load time."""
+SLOT_OVERHEAD_BYTES = 700
+"""Measured cost of a slot beside its payload: objects and links (tests/test_near.py)."""
+TAG_OVERHEAD_BYTES = 330
+"""Measured cost of a tag that no other slot has: its name, its version, its place in the index."""
+
+
+class Slot:
+    """An entry as this process holds it. Times are seconds on the monotonic clock.
+
+    Args:
+        key: its name.
+        entry: what is stored, its payload plain.
+        loaded: when its loader was called.
+        generation: of the backplane's trust, at which the store vouched for it.
+        take: returns the value; a copy of the caller's own, unless nobody can change it.
+        held_bytes: what is held, beside the payload, for *take* to return.
+    """
+
+    __slots__ = (
+        "check_at",
+        "early_at",
+        "entry",
+        "fresh_until",
+        "generation",
+        "key",
+        "loaded",
+        "serve_until",
+        "size",
+        "stale_until",
+        "take",
+    )
+
+    def __init__(
+        self,
+        key: str,
+        entry: Entry,
+        loaded: float,
+        generation: int,
+        take: Callable[[], Any],
+        held_bytes: int = 0,
+    ) -> None:
+        self.key = key
+        self.entry = entry
+        self.loaded = loaded
+        self.generation = generation
+        self.take = take
+        self.fresh_until = loaded + entry.ttl / 1000
+        self.stale_until = self.fresh_until + entry.stale_for / 1000
+        self.early_at = self.fresh_until - EARLY_FACTOR * entry.load_time / 1000
+        self.check_at = math.inf
+        self.serve_until = self.early_at
+        """Until then it is served with nothing else to do: neither refresh nor ask."""
+        fixed = SLOT_OVERHEAD_BYTES + TAG_OVERHEAD_BYTES * len(entry.tags)
+        self.size = len(memoryview(entry.payload)) + len(key) + fixed + held_bytes
+        """Bytes that the slot is counted with."""
+
+    def check_by(self, moment: float) -> None:
+        """Have the shared store asked again from *moment* on."""
+        self.check_at = moment
+        self.serve_until = min(self.early_at, moment)
