@@ -41,10 +41,12 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A cached value with its credentials; on the wire a msgpack array of these fields, in this order.
 
     It counts only while its epoch and all its tags' versions equal the current ones, whoever asks, and
-    wherever it lies. Times are integer milliseconds by the clock of Redis.
+    wherever it lies. Times are integer milliseconds by the clock of Redis. In memory the payload is always
+    plain; `sealed` and `compressed` say how it travels. The fields after the payload are those of wire
+    format 2; an entry that uses none of them travels in format 1, which older programs read.
     """
 
-    format: int
+    format: int  # of the wire it came by; how it goes is the codec's business
     token: bytes  # 8 random bytes: which load made it; scripts compare it at a fixed offset
     epoch: bytes  # of the key's own bucket
     loaded_at: int  # when its loader was called (of nested entries: the oldest)
@@ -54,6 +56,10 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     tags: tuple[tuple[str, bytes, int], ...]  # (tag, epoch, counter) as noted before the load
     sealed: bool  # the payload is an encrypted msgpack bin
     payload: Raw
+    compressed: bool = False  # the payload, before it was sealed, is a msgpack bin with a zstd frame
+    failed: bool = False  # the payload stands for an exception: loading fails, and so do those who ask
+    as_of: int | None = None  # Unix milliseconds: the time of the data itself, if they have one
+    etag: str = ""  # the origin's name for this state of the data, "" if it has none
 
     @property
     def versions(self) -> dict[str, Version]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # A row a rank, lowest first; a module imports only from rows above its own. A new row needs no renumbering.
 CACHE_EXT_ROWS = (
     ("errors", "entry", "metrics", "transport", "codec", "stores", "coherence", "reading", "loading", "web"),
-    ("transport.budget", "keys", "policy", "settings"),
+    ("transport.budget", "codec.compression", "keys", "policy", "settings"),
     ("coherence.messages", "transport.breaker", "transport.pooling", "codec.seal", "codec.values"),
     ("codec.copies", "codec.entries", "transport.connection", "reading.slot", "stores.base"),
     ("reading.near", "reading.frames", "stores.local", "stores.redis", "transport.subscription"),

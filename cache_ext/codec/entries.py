@@ -7,24 +7,39 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from cache_ext.codec.compression import compress, decompress
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError
 
 FORMAT = 1
-"""Version of the wire format; readers refuse others, so that a rolling deploy sees misses, never nonsense."""
+"""Version of the wire format that every program reads; new entries start with it."""
+NEW_FORMAT = 2
+"""Version of entries that use fields which format 1 has not. Readers refuse others, so that a rolling deploy
+sees misses, never nonsense."""
 TOKEN_BYTES = 8
 TOKEN_AT = 4
 """Where the token starts in an encoded entry: after array header, format, and the two bytes of a bin 8
 header. Scripts compare it there."""
 MAX_MS = 10 * 365 * 86_400_000
 """No ttl is longer than ten years."""
+AS_OF_MS = range(-62_135_596_800_000, 253_402_300_800_000)
+"""Times that data may have, Unix milliseconds: the years 1 to 9999, which a datetime can say."""
+_FIELDS = {FORMAT: 10, NEW_FORMAT: 14}
+_HEADS = {bytes([0x90 + count, number, 0xC4, TOKEN_BYTES]): number for number, count in _FIELDS.items()}
+"""How the bytes of each format start: an array of so many fields, the format, a bin of eight bytes."""
 _NOTHING = Raw(b"\xc0")
 
 
 class EntryCodec:
-    """Encodes and decodes entries; knows how their values travel and how sensitive ones are sealed."""
+    """Encodes and decodes entries; knows how their values travel and how sensitive ones are sealed.
+
+    Args:
+        values: how values travel.
+        ring: seals the sensitive ones.
+        max_bytes: of an encoded entry, and of its payload once it is decrypted and decompressed.
+    """
 
     def __init__(self, values: ValueCodec, ring: KeyRing, max_bytes: int) -> None:
         self.values = values
@@ -37,44 +52,75 @@ class EntryCodec:
         return self.values.encode(value)
 
     def encode(self, entry: Entry, key: str) -> bytes:
-        """Return the bytes under which *entry* is stored at *key*; a sealed entry's payload is encrypted."""
+        """Return the bytes under which *entry* is stored at *key*, whatever format it came by.
+
+        Its payload is compressed if it asks for that and gets smaller, then encrypted if it is sealed.
+        """
+        payload, compressed = entry.payload, False
+        if entry.compressed:
+            small = _bin(compress(bytes(payload)))
+            if len(small) < len(memoryview(payload)):
+                payload, compressed = Raw(small), True
+        newer = compressed or entry.failed or entry.as_of is not None or entry.etag
+        entry = msgspec.structs.replace(
+            entry, format=NEW_FORMAT if newer else FORMAT, payload=payload, compressed=compressed
+        )
         if entry.sealed:
-            sealed = msgspec.msgpack.encode(self._ring.seal(bytes(entry.payload), _credentials(entry, key)))
+            sealed = _bin(self._ring.seal(bytes(payload), _credentials(entry, key)))
             entry = msgspec.structs.replace(entry, payload=Raw(sealed))
-        return msgspec.msgpack.encode(entry)
+        return msgspec.msgpack.encode(_wire(entry))
 
     def fits(self, blob: bytes) -> bool:
         """Tell whether *blob* is small enough to be stored."""
         return len(blob) <= self._max_bytes
 
     def decode(self, blob: bytes, key: str) -> Entry:
-        """Return the entry that was stored at *key*, its payload decrypted.
+        """Return the entry that was stored at *key*, its payload decrypted and decompressed.
 
         Raises:
             PayloadError: too large, another format, cut, forged, or not an entry at all.
         """
         if not self.fits(blob):
             raise PayloadError(f"{len(blob)} bytes are more than an entry may have")
+        if blob[:TOKEN_AT] not in _HEADS:
+            raise PayloadError(f"not an entry of format {FORMAT} or {NEW_FORMAT}")
         try:
             entry = self._decoder.decode(blob)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise PayloadError(f"not an entry: {error}") from error
-        if entry.format != FORMAT or len(entry.token) != TOKEN_BYTES:
-            raise PayloadError(f"format {entry.format} is not {FORMAT}")
-        if not (
-            0 < entry.ttl <= MAX_MS and 0 <= entry.stale_for <= MAX_MS and 0 <= entry.load_time <= MAX_MS
-        ):
-            raise PayloadError("a lifetime out of range")
-        return self._opened(entry, key) if entry.sealed else entry
+        _check_times(entry)
+        if entry.sealed:
+            text = self._ring.open(_unbin(entry), _credentials(entry, key))
+            entry = msgspec.structs.replace(entry, payload=Raw(text))
+        if entry.compressed:
+            plain = decompress(_unbin(entry), self._max_bytes)
+            entry = msgspec.structs.replace(entry, payload=Raw(plain))
+        return entry
 
-    def _opened(self, entry: Entry, key: str) -> Entry:
-        try:
-            sealed = msgspec.msgpack.decode(entry.payload, type=bytes)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise PayloadError(f"not a sealed entry: {error}") from error
-        return msgspec.structs.replace(entry, payload=Raw(self._ring.open(sealed, _credentials(entry, key))))
+
+def _check_times(entry: Entry) -> None:
+    if not (0 < entry.ttl <= MAX_MS and 0 <= entry.stale_for <= MAX_MS and 0 <= entry.load_time <= MAX_MS):
+        raise PayloadError("a lifetime out of range")
+    if entry.as_of is not None and entry.as_of not in AS_OF_MS:
+        raise PayloadError("a time of data out of range")
+
+
+def _bin(data: bytes) -> bytes:
+    return msgspec.msgpack.encode(data)
+
+
+def _unbin(entry: Entry) -> bytes:
+    try:
+        return msgspec.msgpack.decode(entry.payload, type=bytes)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise PayloadError(f"not a sealed or compressed payload: {error}") from error
+
+
+def _wire(entry: Entry) -> tuple[Any, ...]:
+    """Return the fields that the format of *entry* has."""
+    return msgspec.structs.astuple(entry)[: _FIELDS[entry.format]]
 
 
 def _credentials(entry: Entry, key: str) -> bytes:
     """Return all that *entry* says of itself, so that nobody can give a sealed one a new life."""
-    return msgspec.msgpack.encode((key, msgspec.structs.replace(entry, payload=_NOTHING)))
+    return msgspec.msgpack.encode((key, _wire(msgspec.structs.replace(entry, payload=_NOTHING))))
