@@ -1,6 +1,6 @@
 """A two-level cache for Flask and for any Python: fenced, coalesced, invalidated by events."""
 
-from cache_ext.coherence.invalidation import Receipt
+from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS
 from cache_ext.errors import (

@@ -16,7 +16,8 @@ from cache_ext import metrics
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
-from cache_ext.coherence.invalidation import Receipt, clear, delete_keys, invalidate_tags
+from cache_ext.coherence.invalidation import clear, delete_keys, invalidate_tags
+from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
 from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.origin import Job, NotLoaded
@@ -210,17 +211,14 @@ class TieredCache:
 
     def delete(self, *keys: str) -> Receipt:
         """Remove *keys*; loads of them that are under way are not stored."""
-        self.runtime.start()
         return delete_keys(self.runtime, [check_name(key) for key in keys])
 
     def invalidate_tags(self, *tags: str) -> Receipt:
         """Make whatever carries one of *tags*, or is being loaded under one, count no more. Costs O(tags)."""
-        self.runtime.start()
         return invalidate_tags(self.runtime, check_tags(tags))
 
     def clear(self) -> Receipt:
         """Make everything in the namespace count no more, at the same cost however much there is."""
-        self.runtime.start()
         return clear(self.runtime)
 
     @contextmanager

@@ -17,7 +17,7 @@ CACHE_EXT_ROWS = (
     ("coherence.messages", "transport.breaker", "transport.pooling", "codec.seal", "codec.values"),
     ("codec.copies", "codec.entries", "transport.connection", "reading.slot", "stores.base"),
     ("reading.near", "reading.frames", "stores.local", "stores.redis", "transport.subscription"),
-    ("coherence.outbox", "coherence.backplane", "loading.flights", "loading.upkeep"),
+    ("coherence.outbox", "coherence.backplane", "coherence.receipts", "loading.flights", "loading.upkeep"),
     ("reading.reader",),
     ("reading.looking", "loading.origin"),
     ("loading.host", "loading.filling"),

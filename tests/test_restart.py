@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 
-from cache_ext import MISS, CachePolicy, Receipt
+from cache_ext import MISS, CachePolicy
 from cache_ext.coherence.backplane import BOUND
 from cache_ext.reading.reader import UNCHECKED_LIFE
 from cache_ext.transport.breaker import State
@@ -136,12 +136,12 @@ def test_forgotten_scripts_are_sent_again(make_cache, server):
         assert server.ask("SCRIPT FLUSH") == b"+OK"
         assert read(cache, number) == number
         assert server.ask("SCRIPT FLUSH") == b"+OK"
-        assert cache.invalidate_tags("t") is Receipt.APPLIED
+        assert cache.invalidate_tags("t").applied
         assert server.ask("SCRIPT FLUSH") == b"+OK"
         cache.set("s", number)
         assert server.ask("SCRIPT FLUSH") == b"+OK"
-        assert cache.delete("s") is Receipt.APPLIED
-        assert cache.clear() is Receipt.APPLIED
+        assert cache.delete("s").applied
+        assert cache.clear().applied
     assert cache.gateway.breaker.state is State.CLOSED
 
 
@@ -213,7 +213,7 @@ def test_an_invalidation_without_redis_is_queued_and_comes_first(make_cache, ser
         "key": lambda: cache.delete("k"),
         "clear": cache.clear,
     }[how]
-    assert invalidate() is Receipt.QUEUED
+    assert invalidate().queued
     assert cache.get("k") is MISS
     server.resume()
     seen = []
@@ -235,7 +235,7 @@ def test_a_queued_invalidation_is_told_though_nobody_reads(make_cache, server):
     cache, other = connected(make_cache(server.url, op_timeout=0.4)), connected(make_cache(server.url))
     read(other, "old")
     pause(server, cache)
-    assert cache.invalidate_tags("t") is Receipt.QUEUED
+    assert cache.invalidate_tags("t").queued
     server.resume()
     until(lambda: not cache.runtime.outbox.waiting, "it was told")
     back(other)
@@ -248,7 +248,7 @@ def test_while_a_queued_invalidation_is_told_nobody_reads_past_it(make_cache, se
     read(cache, "old")
     pause(server, cache)
     cache.runtime._upkeep.stop()
-    assert cache.invalidate_tags("t") is Receipt.QUEUED
+    assert cache.invalidate_tags("t").queued
     cache.gateway.breaker.state = State.CLOSED
     server.resume()
     telling = cache.runtime.store.invalidate
@@ -275,7 +275,7 @@ def test_too_many_queued_invalidations_become_one(make_cache, server, monkeypatc
     read(cache, "old", "bystander", ("u",))
     pause(server, cache)
     for number in range(11):
-        assert cache.invalidate_tags(f"t{number}") is Receipt.QUEUED
+        assert cache.invalidate_tags(f"t{number}").queued
     server.resume()
     back(cache)
     until(lambda: not cache.runtime.outbox.waiting, "it was told")

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 from cache_ext import metrics
+from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import StoreUnavailable
 from cache_ext.runtime import Runtime
 from cache_ext.transport.budget import budget
 
 
-class Receipt(StrEnum):
-    """What became of an invalidation. Either way this process no longer serves what it names.
-
-    APPLIED: the store has it. No reader anywhere gets an older value from it, nor, once the staleness
-    bound has passed, from any L1. QUEUED: the store is away; it is told first of all when it answers
-    again, and until then only this process knows.
-    """
-
-    APPLIED = "applied"
-    QUEUED = "queued"
-
-
 def invalidate_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
     """Make whatever carries one of *tags*, or is being loaded under it, count no more."""
+    runtime.start()
     metrics.invalidations.labels("tag").inc(len(tags))
-    receipt = Receipt.APPLIED
     try:
         with budget(runtime.settings.op_timeout, of_call=True):
             runtime.outbox.settle(runtime.store)
-            runtime.store.invalidate(tags)
+            receipt = Receipt.of_tags(runtime.store.invalidate(tags))
     except StoreUnavailable:
         runtime.outbox.add(tags=tags)
-        receipt = Receipt.QUEUED
+        receipt = Receipt.of_queued(tags)
     runtime.near.invalidate(tags)
     runtime.flights.outdate(tags=tags)
     return receipt
@@ -41,15 +29,16 @@ def invalidate_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
 
 def delete_keys(runtime: Runtime, keys: Sequence[str]) -> Receipt:
     """Remove *keys*; loads of them that are under way answer their callers and are not stored."""
+    runtime.start()
     metrics.invalidations.labels("key").inc(len(keys))
-    receipt = Receipt.APPLIED
+    receipt = Receipt.of_keys(keys)
     try:
         with budget(runtime.settings.op_timeout, of_call=True):
             runtime.outbox.settle(runtime.store)
             runtime.store.delete(keys)
     except StoreUnavailable:
         runtime.outbox.add(keys=keys)
-        receipt = Receipt.QUEUED
+        receipt = Receipt.of_keys(keys, applied=False)
     runtime.near.delete(keys)
     runtime.flights.outdate(keys=keys)
     return receipt
@@ -57,13 +46,13 @@ def delete_keys(runtime: Runtime, keys: Sequence[str]) -> Receipt:
 
 def clear(runtime: Runtime) -> Receipt:
     """Make everything in the namespace count no more, at the same cost however much there is."""
+    runtime.start()
     metrics.invalidations.labels("clear").inc()
-    receipt = Receipt.APPLIED
     try:
-        runtime.store.clear()
+        receipt = Receipt.of_clear(runtime.store.clear())
     except StoreUnavailable:
         runtime.outbox.add(everything=True)
-        receipt = Receipt.QUEUED
+        receipt = Receipt(applied=False, everything=True)
     runtime.near.clear()
     runtime.flights.outdate_all()
     return receipt

@@ -111,8 +111,8 @@ class Store(Protocol):
     def delete(self, keys: Collection[str]) -> int:
         """Remove what lies at *keys*, void loads under way; return how many there were."""
 
-    def invalidate(self, tags: Collection[str]) -> None:
-        """Give *tags* new versions: whatever was made under the old ones no longer counts."""
+    def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
+        """Give *tags* new versions: whatever was made under the old ones no longer counts. Return these."""
 
-    def clear(self) -> None:
-        """Replace all epochs: nothing stored so far counts any more."""
+    def clear(self) -> Mapping[int, bytes]:
+        """Replace all epochs: nothing stored so far counts any more. Return the new ones, by bucket."""

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from cache_ext.entry import new_stamp
+from cache_ext.entry import Version, new_stamp
 from cache_ext.keys import BUCKETS, bucket_of
 from cache_ext.stores.base import Snapshot, Started, Versions, Write
 
@@ -70,20 +70,24 @@ class LocalStore:
                 self._leases.pop(key, None)
         return 0
 
-    def invalidate(self, tags: Collection[str]) -> None:
+    def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
         """See `Store.invalidate`."""
+        given = {}
         with self._lock:
             for tag in tags:
                 bucket = bucket_of(tag)
                 self._sequences[bucket] += 1
                 self._counters[tag] = self._sequences[bucket]
+                given[tag] = Version(self._epochs[bucket], self._sequences[bucket])
             if len(self._counters) > MAX_COUNTERS:
                 self._replace_epochs()
+        return given
 
-    def clear(self) -> None:
+    def clear(self) -> Mapping[int, bytes]:
         """See `Store.clear`."""
         with self._lock:
             self._replace_epochs()
+            return dict(self._epochs)
 
     def _replace_epochs(self) -> None:
         self._epochs = {bucket: new_stamp() for bucket in range(BUCKETS)}

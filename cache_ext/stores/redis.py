@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cache_ext.coherence.messages import encode_names
-from cache_ext.entry import new_stamp
+from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
 from cache_ext.keys import BUCKETS, KeySpace, bucket_of
 from cache_ext.stores.base import Snapshot, Started, Versions, Write
@@ -148,33 +148,41 @@ class RedisStore:
             commands.append(self._script("delete", places, arguments))
         return sum(self._gateway.run(commands, "delete"))
 
-    def invalidate(self, tags: Collection[str]) -> None:
+    def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
         """See `Store.invalidate`."""
         commands = []
-        for bucket, mine in _by_bucket(tags).items():
+        groups = _by_bucket(tags)
+        for bucket, mine in groups.items():
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket), *map(self._keys.version, mine)]
             arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine))
             commands.append(self._script("invalidate", places, arguments))
-        self._gateway.run(commands, "invalidate")
+        replies = self._gateway.run(commands, "invalidate")
+        return {
+            tag: Version(epoch, counter)
+            for mine, (epoch, counter) in zip(groups.values(), replies, strict=True)
+            for tag in mine
+        }
 
-    def clear(self) -> None:
+    def clear(self) -> Mapping[int, bytes]:
         """See `Store.clear`."""
-        self._gateway.run(self._replace_epochs(""), "clear")
+        fresh = {bucket: new_stamp() for bucket in range(BUCKETS)}
+        self._gateway.run(self._replace_epochs(fresh, ""), "clear")
+        return fresh
 
     def _adopt(self, run_id: str, ask: Ask) -> None:
         """Replace the epochs that were made on another run of the server than *run_id*."""
         ask([("SCRIPT", "LOAD", self._gateway.script_text(self._sha["replace_epoch"]))])
-        ask(self._replace_epochs(run_id))
+        ask(self._replace_epochs({bucket: new_stamp() for bucket in range(BUCKETS)}, run_id))
 
-    def _replace_epochs(self, run_id: str) -> list[Command]:
+    def _replace_epochs(self, fresh: Mapping[int, bytes], run_id: str) -> list[Command]:
         space = self._keys
         return [
             self._script(
                 "replace_epoch",
                 [space.epoch(bucket), space.sequence(bucket), space.run(bucket)],
-                [new_stamp(), space.channels[bucket], run_id],
+                [stamp, space.channels[bucket], run_id],
             )
-            for bucket in range(BUCKETS)
+            for bucket, stamp in fresh.items()
         ]
 
     def _script(self, name: str, keys: Iterable[str], arguments: Iterable[str | bytes | int]) -> Command:

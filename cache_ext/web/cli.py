@@ -8,7 +8,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from cache_ext.coherence.invalidation import Receipt
+from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import ConfigurationError
 from cache_ext.web.health import Status, judge, store_answers
 from cache_ext.web.state import cache_of
@@ -64,6 +64,6 @@ def flush(reason: str) -> None:
 
 def _report(receipts: list[Receipt]) -> None:
     """Say that it is done. A command has no later in which to tell Redis, so queued is failed."""
-    if Receipt.QUEUED in receipts:
+    if any(receipt.queued for receipt in receipts):
         raise click.ClickException("Redis does not answer: nothing was invalidated")
     click.echo("done")

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from flask import current_app, has_app_context
 
-from cache_ext.coherence.invalidation import Receipt
+from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.loading.updating import Update

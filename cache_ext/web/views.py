@@ -14,7 +14,7 @@ from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from cache_ext.coherence.invalidation import Receipt
+from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.keys import check_tags
