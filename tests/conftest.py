@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cache_ext import TieredCache, open_cache
+from cache_ext.testing import CountingOrigin, FakeClock
 from tests.caches import connected
-from tests.fakes import CountingOrigin, FakeClock
 from tests.leaks import find_leaks, take_census
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
+
+pytest_plugins = ["cache_ext.testing.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from cache_ext import TieredCache, open_cache
 from cache_ext.reading.fetching import Fetcher
 from cache_ext.runtime import Runtime
+from cache_ext.testing import FakeClock
 from shivx import wiring
 from shivx.app import create_app
 from shivx.config import Settings
@@ -37,7 +38,6 @@ from shivx.providers.base import MarketDataProvider
 from shivx.providers.measured import MeasuredProvider
 from shivx.services import CandleService, MarketService, Policies, register_facts
 from shivx.wiring import Services, services_of
-from tests.fakes import FakeClock
 
 SECRET = "s" * 32
 PAIRS = ("BTC-USDC", "ETH-USDC", "SOL-USDC", "Ä-USDC")

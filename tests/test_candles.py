@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cache_ext.testing.clock import NOON, FakeClock
 from shivx.errors import NotComputable, OriginUnavailable, UnknownPair
 from shivx.models import TIMEFRAMES, Candle
 from shivx.services.aggregation import aggregate
 from shivx.services.series import PAGE, SETTLE_MS
-from tests.fakes import NOON, FakeClock
 from tests.market_stage import (
     Desk,
     ScriptedExchange,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from cache_ext.testing import FakeClock
 from shivx.errors import OriginInvalid
-from tests.fakes import FakeClock
 from tests.market_stage import ScriptedExchange, Site, down, open_site, settings_for
 from tests.waiting import until
 

@@ -14,8 +14,8 @@ import pytest
 from cache_ext import TieredCache
 from cache_ext.loading import host
 from cache_ext.loading.host import TURNS
+from cache_ext.testing import CountingOrigin
 from tests.caches import begin
-from tests.fakes import CountingOrigin
 from tests.processes import free_port
 from tests.waiting import until
 

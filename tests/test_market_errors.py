@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import FakeClock
+from cache_ext.testing import FakeClock
 from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
 
 PROBLEM = {"type", "title", "status", "detail", "code", "errors"}

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
+from cache_ext.testing.clock import NOON, FakeClock
 from cache_ext.transport.connection import RedisGateway
 from shivx import names
 from shivx.errors import OriginInvalid
 from tests.caches import connected
-from tests.fakes import NOON, FakeClock
 from tests.market_stage import ScriptedExchange, Site, down, open_site, settings_for
 
 NOW = int(NOON * 1000)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cache_ext.testing import FakeClock
 from tests.caches import connected
-from tests.fakes import FakeClock
 from tests.market_stage import ScriptedExchange, Site, down, open_site, settings_for
 from tests.servers import RunningServer
 from tests.waiting import until

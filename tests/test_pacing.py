@@ -12,9 +12,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_ext.testing import FakeClock
 from shivx.errors import OriginUnavailable
 from shivx.providers.pacing import BURST, MAX_PENALTY, LocalPacer, SharedPacer
-from tests.fakes import FakeClock
 
 SLACK = 60.0  # seconds that a loaded machine may take between two lines, far below the intervals used here
 

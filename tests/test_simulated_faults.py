@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from cache_ext.testing import FakeClock
 from shivx.errors import OriginUnavailable, UnknownPair
 from shivx.models import TIMEFRAMES
 from shivx.providers.base import MarketDataProvider
 from shivx.providers.simulated import SimulatedExchange
-from tests.fakes import FakeClock
 from tests.simulated import BUSY, NOON, QUIET, SimulatedMarket
 
 Question = Callable[[MarketDataProvider], object]

@@ -1,0 +1,32 @@
+"""The pytest fixture: a cache for each test. Name this module in ``pytest_plugins``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from cache_ext.engine import TieredCache
+from cache_ext.opening import open_cache
+
+URL_VARIABLE = "CACHE_EXT_TEST_REDIS_URL"
+"""Environment variable that names the Redis to test against; without it the cache is one of this process."""
+PATIENCE = 1.0
+"""Seconds that a call may spend on Redis: a busy test machine shall not be taken for a dead server."""
+
+
+@pytest.fixture
+def cache_ext_cache() -> Iterator[TieredCache]:
+    """A fresh cache of a namespace of its own, which is removed from Redis after the test."""
+    namespace = f"test-{secrets.token_hex(6)}"
+    cache = open_cache(os.environ.get(URL_VARIABLE, "memory://"), namespace=namespace, op_timeout=PATIENCE)
+    cache.start()
+    try:
+        yield cache
+    finally:
+        if cache.gateway is not None:
+            for name in list(cache.gateway.client.scan_iter(f"{namespace}:*", count=1000)):
+                cache.gateway.client.delete(name)
+        cache.close()
