@@ -12,13 +12,13 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from cache_ext import metrics
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.invalidation import clear, delete_keys, invalidate_tags
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
+from cache_ext.events import Announcer
 from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.origin import Job, NotLoaded
 from cache_ext.policy import CachePolicy, policy_for
@@ -59,7 +59,7 @@ class TieredCache:
         os.register_at_fork(after_in_child=after_fork)
 
     def _begin(self) -> None:
-        self.runtime = Runtime(self.settings, self.gateway, self._codec)
+        self.runtime = Runtime(self.settings, self.gateway, self._codec, announce=Announcer(self))
         self._fetcher = Fetcher(self.runtime, time.monotonic)
 
     def register_type(
@@ -94,9 +94,9 @@ class TieredCache:
                 found = self.runtime.looks.read({key: ()}, sensitive)[key]
             slot, layer = found.fresh_at(time.monotonic()), found.layer
         if slot is None:
-            metrics.requests.labels("direct", "none", "miss").inc()
+            self._fetcher.count(key, "direct", "none", "miss")
             return MISS
-        metrics.requests.labels("direct", layer, "hit").inc()
+        self._fetcher.count(key, "direct", layer, "hit", max(0.0, time.monotonic() - slot.loaded))
         if (frame := current_frame()) is not None:
             frame.absorb(slot)
         return slot.take()

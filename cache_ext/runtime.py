@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from cache_ext import metrics
+from cache_ext import events, metrics
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.coherence.backplane import BOUND, Backplane, Trust
 from cache_ext.coherence.messages import Message
@@ -47,6 +47,7 @@ class Runtime:
         gateway: the way to Redis, None for a cache that shares with nobody.
         codec: how entries travel.
         monotonic: the clock, seconds.
+        announce: calls the receivers of signals.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Runtime:
         gateway: RedisGateway | None,
         codec: EntryCodec,
         monotonic: Callable[[], float] = time.monotonic,
+        announce: events.Announce = events.unheard,
     ) -> None:
         self.settings = settings
+        self.announce = announce
         self.gateway = gateway
         if gateway is not None:
-            gateway.breaker.reset()
+            gateway.breaker.reset(self._circuit_changed)
         self.keyspace = KeySpace(settings.namespace)
         self.store: Store = self._make_store()
         self.near = NearCache(0 if isinstance(self.store, NullStore) else settings.l1_max_bytes)
@@ -129,7 +132,7 @@ class Runtime:
     def _make_origin(self, codec: EntryCodec) -> HostOrigin:
         folder = self.settings.host_dir
         return HostOrigin(
-            Origin(self.reader, codec, self._monotonic),
+            Origin(self.reader, codec, self._monotonic, self.announce),
             folder / self.settings.namespace if folder and self.gateway else None,
             self.reader,
             codec,
@@ -168,6 +171,10 @@ class Runtime:
             metrics.pool_connections.labels(name).set(count)
         metrics.memory_bytes.labels("l1").set(self.near.sizes()[1])
         metrics.staleness_bound.set(BOUND)
+
+    def _circuit_changed(self, state: State) -> None:
+        if events.circuit.receivers:
+            self.announce(events.circuit, events.CircuitChanged(state))
 
     def _gap(self) -> None:
         """Messages may have been lost: nobody joins what started before, who waits looks again."""

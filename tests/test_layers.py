@@ -17,7 +17,7 @@ CACHE_EXT_ROWS = (
     ("testing.proxy",),
     ("testing",),
     ("errors", "entry", "metrics", "transport", "codec", "stores", "coherence", "reading", "loading", "web"),
-    ("transport.budget", "codec.compression", "keys", "policy", "settings"),
+    ("events", "transport.budget", "codec.compression", "keys", "policy", "settings"),
     ("coherence.messages", "transport.breaker", "transport.pooling", "codec.seal", "codec.values"),
     ("codec.copies", "codec.entries", "transport.connection", "reading.slot", "stores.base"),
     ("reading.near", "reading.frames", "stores.local", "stores.redis", "transport.subscription"),

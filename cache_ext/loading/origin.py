@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from cache_ext import metrics
+from cache_ext import events, metrics
 from cache_ext.codec.entries import FORMAT, MAX_MS, EntryCodec
 from cache_ext.entry import Entry, Version
 from cache_ext.errors import CacheError, ConfigurationError
@@ -95,7 +95,14 @@ class Departure:
 class Origin:
     """Calls loaders."""
 
-    def __init__(self, reader: Reader, codec: EntryCodec, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        codec: EntryCodec,
+        monotonic: Callable[[], float],
+        announce: events.Announce = events.unheard,
+    ) -> None:
+        self._announce = announce
         self._reader = reader
         self._codec = codec
         self._monotonic = monotonic
@@ -103,16 +110,21 @@ class Origin:
     def call(self, keys: Sequence[str], job: Job, departure: Departure) -> dict[str, Slot | Exception]:
         """Run the loader for *keys*; return a slot, not yet stored anywhere, or what went wrong, per key."""
         noted = {tag: departure.of(tag) for tag in job.tags(keys)}
+        failure: Exception | None = None
         with loading(frozenset(keys), noted) as frame, unbudgeted():
             try:
                 values: Any = job.loader(keys)
             except Exception as error:  # whatever a loader raises is its callers' business
                 log.debug("loader failed", exc_info=True)
-                return dict.fromkeys(keys, error)
+                failure = error
+        took = self._monotonic() - departure.began
+        if events.load.receivers:
+            self._announce(events.load, events.Load(tuple(keys), job.policy.name, took, failure))
+        if failure is not None:
+            return dict.fromkeys(keys, failure)
         if not isinstance(values, Mapping):
             wrong = TypeError(f"a loader of many returns a mapping, not a {type(values).__name__}")
             return dict.fromkeys(keys, wrong)
-        took = self._monotonic() - departure.began
         metrics.load_duration.labels(job.policy.name).observe(took)
         return {key: self._outcome(key, values, job, departure, frame, took) for key in keys}
 

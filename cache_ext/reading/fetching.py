@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from cache_ext import metrics
+from cache_ext import events, metrics
 from cache_ext.loading.origin import Job, Loaded, NotLoaded
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import current_frame
@@ -24,6 +24,9 @@ class Outcome(StrEnum):
     HIT = "hit"
     MISS = "miss"
     STALE = "stale"
+
+
+_SIGNALS = {"hit": events.hit, "stale": events.stale}
 
 
 class Fetched(Struct, frozen=True, gc=False):
@@ -121,7 +124,7 @@ class Fetcher:
             elif old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
                 results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job.policy)
             else:
-                self._count(job.policy, "none", "error")
+                self.count(key, job.policy.name, "none", "error")
                 results[key] = outcome
         return results
 
@@ -140,15 +143,20 @@ class Fetcher:
         frame = current_frame()
         if frame is not None:
             frame.absorb(slot)
-        self._count(policy, layer, outcome)
-        return Fetched(slot.take(), outcome, layer, max(0.0, now - slot.loaded), slot.fresh_until - now)
+        age = max(0.0, now - slot.loaded)
+        self.count(slot.key, policy.name, layer, outcome, age)
+        return Fetched(slot.take(), outcome, layer, age, slot.fresh_until - now)
 
-    def _count(self, policy: CachePolicy, layer: str, outcome: str) -> None:
-        which = (policy.name, layer, outcome)
+    def count(self, key: str, name: str, layer: str, outcome: str, age: float = 0.0) -> None:
+        """Count a read of *key* under a policy of *name*, and announce it to who listens."""
+        which = (name, layer, outcome)
         counter = self._counters.get(which)
         if counter is None:
             counter = self._counters[which] = metrics.requests.labels(*which)
         counter.inc()
+        signal = _SIGNALS.get(outcome, events.miss)
+        if signal.receivers:
+            self._runtime.announce(signal, events.Read(key, layer, name, age))
 
 
 def _revalidated_until(slot: Slot, job: Job) -> float:

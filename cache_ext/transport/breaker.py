@@ -39,8 +39,13 @@ class CircuitBreaker:
         self._monotonic = monotonic
         self.reset()
 
-    def reset(self) -> None:
-        """Start afresh, closed: in a forked child nobody ends the parent's probe or frees its lock."""
+    def reset(self, changed: Callable[[State], None] = lambda state: None) -> None:
+        """Start afresh, closed: in a forked child nobody ends the parent's probe or frees its lock.
+
+        Args:
+            changed: called with each new state from now on, outside of the lock.
+        """
+        self._changed = changed
         self._lock = threading.Lock()
         self._failures = 0
         self._probe_at = 0.0
@@ -66,10 +71,13 @@ class CircuitBreaker:
         """Note that no usable answer came in time."""
         with self._lock:
             self._failures += 1
-            if self.state is State.CLOSED and self._failures >= self._threshold:
+            opens = self.state is State.CLOSED and self._failures >= self._threshold
+            if opens:
                 self.state = State.OPEN
                 self._probe_at = self._monotonic() + self._cooldown
                 log.warning("cache circuit open after %d failures: %s", self._failures, reason)
+        if opens:
+            self._changed(State.OPEN)
 
     def probe_due(self) -> bool:
         """Return True to exactly one caller a cooldown: he probes and then calls `probed`."""
@@ -77,7 +85,8 @@ class CircuitBreaker:
             if self.state is not State.OPEN or self._monotonic() < self._probe_at:
                 return False
             self.state = State.HALF_OPEN
-            return True
+        self._changed(State.HALF_OPEN)
+        return True
 
     def probed(self, ok: bool) -> None:
         """Close the circuit, or leave it open for another cooldown."""
@@ -87,3 +96,5 @@ class CircuitBreaker:
             if ok:
                 self._failures = 0
                 log.warning("cache circuit closed")
+            now = self.state
+        self._changed(now)

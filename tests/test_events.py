@@ -1,0 +1,182 @@
+"""Signals: what happened is told to who listens, with frozen payloads, and disturbs nobody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from cache_ext import CachePolicy, events
+from tests.caches import connected
+from tests.waiting import until
+
+STALE_AT_ONCE = CachePolicy(ttl=0.001, stale_if_error=60.0, early_refresh=False, name="brief")
+
+
+@pytest.fixture
+def heard():
+    """Everything that all signals of this process say, as (name of the signal, sender, payload)."""
+    seen = []
+    names = ("hit", "miss", "stale", "load", "evict", "invalidate", "circuit")
+    receivers = {}
+    for name in names:
+
+        def note(sender, event, name=name):
+            seen.append((name, sender, event))
+
+        receivers[name] = note
+        getattr(events, name).connect(note)
+    yield seen
+    for name, receiver in receivers.items():
+        getattr(events, name).disconnect(receiver)
+
+
+def told(heard, *names):
+    """Return what the signals of *names* said, in order."""
+    return [event for name, _, event in heard if name in names]
+
+
+def fail():
+    """Load nothing."""
+    raise LookupError("the exchange is down")
+
+
+def test_a_load_and_a_hit_are_told(cache, heard):
+    """A first read is a load and a miss, a second one a hit, each with key, layer and the policy's name."""
+    policy = CachePolicy(ttl=60, name="prices")
+    cache.get_or_load("k", lambda: 1, policy=policy)
+    cache.get_or_load("k", lambda: 2, policy=policy)
+    assert [name for name, _, _ in heard] == ["load", "miss", "hit"]
+    load, miss, hit = (event for _, _, event in heard)
+    assert (load.keys, load.cache, load.error) == (("k",), "prices", None)
+    assert 0 <= load.seconds < 10
+    assert miss == events.Read("k", "origin", "prices", miss.age)
+    assert hit == events.Read("k", "l1", "prices", hit.age)
+    assert 0 <= miss.age <= hit.age < 10
+    assert all(sender is cache for _, sender, _ in heard)
+
+
+def test_reads_without_a_loader_are_told(cache, heard):
+    """`get` says hit or miss, under the name of direct reads."""
+    cache.get("k")
+    cache.set("k", 1)
+    cache.get("k")
+    assert told(heard, "miss") == [events.Read("k", "none", "direct", 0.0)]
+    (hit,) = told(heard, "hit")
+    assert hit == events.Read("k", "l1", "direct", hit.age)
+
+
+def test_a_failed_load_is_told_with_its_error(cache, heard):
+    """Without any value to serve, the read is a miss that no layer answered."""
+    with pytest.raises(LookupError) as raised:
+        cache.get_or_load("k", fail)
+    (load,) = told(heard, "load")
+    assert load.error is raised.value
+    assert told(heard, "miss") == [events.Read("k", "none", "default", 0.0)]
+
+
+def test_a_stale_answer_is_told(cache, heard):
+    """What is served because the loader failed is neither hit nor miss."""
+    cache.get_or_load("k", lambda: 1, policy=STALE_AT_ONCE)
+    until(lambda: not cache.get("k"), "its ttl is over")
+    del heard[:]
+    assert cache.get_or_load("k", fail, policy=STALE_AT_ONCE) == 1
+    (stale,) = told(heard, "hit", "miss", "stale")
+    assert (stale.key, stale.cache) == ("k", "brief")
+    assert stale.age >= 0.001
+    assert [name for name, _, _ in heard] == ["load", "stale"]
+
+
+def test_a_batch_is_one_load(cache, heard):
+    """The loader of many is called once, and so it is told; each key is a miss of its own."""
+    cache.get_or_load_many(["a", "b"], lambda keys: dict.fromkeys(keys, 1))
+    assert [sorted(load.keys) for load in told(heard, "load")] == [["a", "b"]]
+    assert sorted(read.key for read in told(heard, "miss")) == ["a", "b"]
+
+
+def test_a_receiver_may_listen_to_one_cache(make_cache):
+    """Connected to a sender, it does not hear of other caches."""
+    one, other, seen = make_cache(), make_cache(), []
+
+    def note(sender, event):
+        seen.append(event.key)
+
+    events.miss.connect(note, sender=one)
+    one.get("of one")
+    other.get("of other")
+    assert seen == ["of one"]
+
+
+def test_a_receiver_that_raises_harms_nobody(make_cache, caplog):
+    """The value is served, the other receivers are called, and the error is logged."""
+    cache, seen = make_cache(), []
+
+    def broken(sender, event):
+        raise RuntimeError("a bug")
+
+    async def asynchronous(sender, event):
+        seen.append("never")
+
+    def note(sender, event):
+        seen.append(event.key)
+
+    for receiver in (broken, asynchronous, note):
+        events.miss.connect(receiver, sender=cache)
+    with caplog.at_level(logging.ERROR):
+        assert cache.get_or_load("k", lambda: 1) == 1
+    assert seen == ["k"]
+    assert "a bug" in caplog.text
+    assert "is an async function" in caplog.text
+
+
+def test_a_receiver_may_use_the_cache(cache):
+    """No lock of the cache is held while it is called."""
+    seen = []
+
+    def note(sender, event):
+        if event.key == "k":
+            seen.append(sender.get_or_load("other", lambda: 2))
+            sender.delete("k")
+
+    events.miss.connect(note, sender=cache)
+    cache.get_or_load("k", lambda: 1)
+    assert seen == [2]
+
+
+def test_nothing_is_prepared_when_nobody_listens(make_cache, monkeypatch):
+    """Without receivers no payload is made."""
+    cache = make_cache()
+    for name in ("Read", "Load", "Evicted", "Invalidated", "CircuitChanged"):
+        monkeypatch.delattr(events, name)
+    cache.get_or_load("k", lambda: 1, tags=["t"])
+    cache.get_or_load("k", lambda: 1, tags=["t"])
+    cache.invalidate_tags("t")
+    cache.delete("k")
+    cache.clear()
+    assert not cache.get("k")
+
+
+def test_payloads_cannot_be_changed():
+    """One receiver cannot change what the next one sees."""
+    with pytest.raises(AttributeError):
+        events.Read("k", "l1", "default", 0.0).key = "other"
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_the_circuit_is_told(make_cache, own_redis_server, heard):
+    """It opens when Redis is gone, and closes through a probe when it is back."""
+    cache = connected(make_cache(own_redis_server.url, breaker_failures=1, breaker_cooldown=0.1))
+    closed = threading.Event()
+
+    def note(sender, event):
+        if event.state == "closed":
+            closed.set()
+
+    events.circuit.connect(note, sender=cache)
+    own_redis_server.kill()
+    cache.get("k")
+    assert told(heard, "circuit")[0] == events.CircuitChanged("open")
+    own_redis_server.start()
+    assert closed.wait(10)
+    assert [event.state for event in told(heard, "circuit")][-2:] == ["half-open", "closed"]
