@@ -18,16 +18,20 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from cache_ext.errors import ConfigurationError
 
 BUCKETS = 32
 """Few enough that a batch of 100 keys is a handful of commands, enough to spread over a cluster."""
 MAX_NAME_BYTES = 1024
+_KNOWN_NAMES = 16_384
+"""Names that are remembered, so that what follows from one is worked out once."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
+@lru_cache(_KNOWN_NAMES)
 def bucket_of(name: str) -> int:
     """Return the bucket, 0 <= bucket < BUCKETS, of a key's or tag's *name*."""
     start = name.find("{")
@@ -46,6 +50,11 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str):
         raise ConfigurationError(f"a key or tag is text, not {type(name).__name__}")
+    return _checked(name)
+
+
+@lru_cache(_KNOWN_NAMES)
+def _checked(name: str) -> str:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -61,7 +70,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return *tags* without repetitions, in order; a bare string is refused, it is never meant."""
     if isinstance(tags, str):
         raise ConfigurationError(f"tags is a sequence of text, not the text {tags[:80]!r}")
-    return tuple(dict.fromkeys(check_name(tag) for tag in tags))
+    return tuple(dict.fromkeys([check_name(tag) for tag in tags]))
 
 
 class KeySpace:

@@ -47,6 +47,7 @@ def channels_of(command):
 def sent(make_cache, redis_url):
     """Every command that a cache sent while it did all it can do."""
     cache = connected(make_cache(redis_url, secret_keys=("s" * 32,)))
+    cache.runtime.store.grouped = True
     commands = []
     ask = cache.gateway._ask
 
@@ -96,6 +97,29 @@ def test_every_command_stays_within_one_slot(sent):
 def test_keys_spread_over_all_buckets(sent):
     """200 names and 50 tags use every bucket's slot."""
     assert len({key_slot(keys_of(command)[0].encode()) for command in sent if keys_of(command)}) == BUCKETS
+
+
+def test_a_server_without_slots_is_asked_for_all_at_once(make_cache, redis_url):
+    """Where there are no slots to respect, a read of many buckets is one MGET, and finds the same."""
+    cache = connected(make_cache(redis_url, l1_max_bytes=0))
+    cache.get_or_load_many(MANY, lambda keys: {key: key for key in keys}, tags_for=lambda key: TAGS[:9])
+    asked, run = [], cache.gateway.run
+    cache.gateway.run = lambda commands, operation: asked.append(commands) or run(commands, operation)
+    assert cache.get_or_load_many(MANY, lambda keys: {}) == {key: key for key in MANY}
+    assert [[command[0] for command in commands] for commands in asked] == [["MGET", "TIME"]]
+    cache.runtime.store.grouped = True
+    assert cache.get_or_load_many(MANY, lambda keys: {}) == {key: key for key in MANY}
+    assert [command[0] for command in asked[1]] == ["MGET"] * BUCKETS + ["TIME"]
+
+
+def test_a_server_of_a_cluster_is_recognised(make_cache, start_redis):
+    """A server in cluster mode, which refuses commands across slots, gets none."""
+    server = start_redis("--cluster-enabled", "yes")
+    assert server.ask("CLUSTER ADDSLOTSRANGE 0 16383") == b"+OK"
+    until(lambda: server.ask("SET probe 1") == b"+OK", "the cluster serves its slots")
+    cache = connected(make_cache(server.url, l1_max_bytes=0))
+    cache.get_or_load_many(MANY, dict.fromkeys, tags_for=lambda key: TAGS)
+    assert cache.get_or_load_many(MANY, lambda keys: {}) == dict.fromkeys(MANY)
 
 
 def test_no_command_walks_the_keyspace(sent):

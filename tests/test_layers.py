@@ -18,7 +18,8 @@ CACHE_EXT_ROWS = (
     ("testing",),
     ("errors", "entry", "metrics", "transport", "codec", "stores", "coherence", "reading", "loading", "web"),
     ("events", "transport.budget", "codec.compression", "keys", "policy", "settings"),
-    ("coherence.messages", "transport.breaker", "transport.pooling", "codec.seal", "codec.values"),
+    ("coherence.messages", "codec.seal", "codec.values"),
+    ("transport.breaker", "transport.commands", "transport.pooling"),
     (
         "codec.copies",
         "codec.entries",
@@ -26,6 +27,7 @@ CACHE_EXT_ROWS = (
         "transport.connection",
         "reading.slot",
         "stores.base",
+        "stores.plans",
     ),
     ("reading.near", "reading.frames", "stores.local", "stores.redis", "transport.subscription"),
     ("coherence.outbox", "coherence.backplane", "coherence.receipts", "loading.flights", "loading.upkeep"),

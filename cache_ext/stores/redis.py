@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cache_ext.coherence.messages import encode_names
 from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
-from cache_ext.keys import BUCKETS, KeySpace, bucket_of
+from cache_ext.keys import BUCKETS, KeySpace
 from cache_ext.stores.base import Snapshot, Started, Versions, Write
-from cache_ext.transport.connection import Ask, Command, RedisGateway
+from cache_ext.stores.plans import Plans, by_bucket
+from cache_ext.transport.commands import Command
+from cache_ext.transport.connection import Ask, RedisGateway
 
 LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
@@ -22,54 +23,38 @@ _TOO_ODD = (ValueError, TypeError, IndexError, KeyError)
 """What replies of an unexpected shape make the parsing below raise."""
 
 
-def _by_bucket(names: Iterable[str]) -> dict[int, list[str]]:
-    groups: defaultdict[int, list[str]] = defaultdict(list)
-    for name in names:
-        groups[bucket_of(name)].append(name)
-    return groups
-
-
 class RedisStore:
-    """Implements `stores.base.Store`. Every method is one round trip of one command a bucket.
+    """Implements `stores.base.Store`. Every method is one round trip; changes are one command a bucket.
 
     Args:
         gateway: the way to Redis.
         keyspace: the namespace that is ours.
+        grouped: read with one command a bucket too, as a cluster needs, even if the server does not say
+            that it is part of one; it costs several times as much.
     """
 
-    def __init__(self, gateway: RedisGateway, keyspace: KeySpace) -> None:
+    def __init__(self, gateway: RedisGateway, keyspace: KeySpace, *, grouped: bool = False) -> None:
         self._gateway = gateway
         self._keys = keyspace
+        self.grouped = grouped
+        """Whether reads too are one command a bucket, as on a cluster."""
+        self._plans = Plans(keyspace)
         names = ("begin", "fill", "release", "renew", "delete", "invalidate", "replace_epoch")
         self._sha = {name: gateway.script(name) for name in names}
         gateway.on_new_server = self._adopt
 
     def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
         """See `Store.read`."""
-        space, commands, plan = self._keys, [], []
-        by_key, by_tag = _by_bucket(keys), _by_bucket(tags)
-        for bucket in by_key.keys() | by_tag.keys():
-            mine, versions = by_key.get(bucket, []), by_tag.get(bucket, [])
-            commands.append(
-                ("MGET", space.epoch(bucket), *map(space.value, mine), *map(space.version, versions))
-            )
-            plan.append((bucket, mine, versions))
-        *found, time = self._gateway.run([*commands, ("TIME",)], "read")
-        blobs: dict[str, bytes] = {}
-        epochs: dict[int, bytes] = {}
-        counters: dict[str, int] = {}
-        for (bucket, mine, versions), (epoch, *rest) in zip(plan, found, strict=True):
-            if epoch is not None:
-                epochs[bucket] = epoch
-            blobs.update((key, blob) for key, blob in zip(mine, rest, strict=False) if blob is not None)
-            counters.update(_counters(versions, rest[len(mine) :]))
-        return Snapshot(Versions(_milliseconds(time), epochs, counters), blobs)
+        plan = self._plans.get(keys, tags, self.grouped or self._gateway.clustered)
+        *found, time = self._gateway.run(plan.commands, "read")
+        epochs, blobs, versions = plan.sorted(found)
+        return Snapshot(Versions(_milliseconds(time), epochs, dict(_counters(plan.tags, versions))), blobs)
 
     def begin(
         self, seen: Mapping[str, bytes | None], tags: Collection[str], token: bytes, life: float
     ) -> Started:
         """See `Store.begin`."""
-        by_key, by_tag = _by_bucket(seen), _by_bucket(tags)
+        by_key, by_tag = by_bucket(seen), by_bucket(tags)
         plan = [(b, by_key.get(b, []), by_tag.get(b, [])) for b in by_key.keys() | by_tag.keys()]
         life_ms = math.ceil(1000 * max(life, _LEAST_VERSION_LIFE))
         commands = [self._begin(b, keys, mine, seen, token, life_ms) for b, keys, mine in plan]
@@ -101,7 +86,7 @@ class RedisStore:
         by_key = {write.key: write for write in writes}
         commands: list[Command] = []
         order: list[list[str]] = []
-        for bucket, keys in _by_bucket(by_key).items():
+        for bucket, keys in by_bucket(by_key).items():
             places: list[str] = []
             parts: list[str | bytes | int] = []
             for key in keys:
@@ -126,13 +111,13 @@ class RedisStore:
                 map(self._keys.lease, mine),
                 [self._keys.channels[bucket], token, encode_names(mine)],
             )
-            for bucket, mine in _by_bucket(keys).items()
+            for bucket, mine in by_bucket(keys).items()
         ]
         self._gateway.run(commands, "release")
 
     def renew(self, keys: Collection[str], token: bytes) -> None:
         """See `Store.renew`."""
-        groups = _by_bucket(keys).values()
+        groups = by_bucket(keys).values()
         self._gateway.run(
             [self._script("renew", map(self._keys.lease, mine), [token, LEASE_MS]) for mine in groups]
         )
@@ -140,7 +125,7 @@ class RedisStore:
     def delete(self, keys: Collection[str]) -> int:
         """See `Store.delete`."""
         commands = []
-        for bucket, mine in _by_bucket(keys).items():
+        for bucket, mine in by_bucket(keys).items():
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket)]
             for key in mine:
                 places += [self._keys.lease(key), self._keys.value(key)]
@@ -151,7 +136,7 @@ class RedisStore:
     def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
         """See `Store.invalidate`."""
         commands = []
-        groups = _by_bucket(tags)
+        groups = by_bucket(tags)
         for bucket, mine in groups.items():
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket), *map(self._keys.version, mine)]
             arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine))

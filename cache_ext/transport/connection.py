@@ -10,17 +10,17 @@ from importlib import resources
 from typing import Any
 
 import redis
-from redis.connection import BlockingConnectionPool, parse_url
+from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from cache_ext import metrics
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.breaker import CircuitBreaker
-from cache_ext.transport.budget import budget, current_budget
-from cache_ext.transport.pooling import PatientQueue, guarded
+from cache_ext.transport.budget import Budget, budget, current_budget
+from cache_ext.transport.commands import Command, Prepared, info_field, pack
+from cache_ext.transport.pooling import PatientQueue, SwiftPool, guarded
 
-Command = Sequence[str | bytes | int]
 Ask = Callable[[Sequence[Command]], list[Any]]
 """Sends commands on one connection and returns their replies."""
 SCHEMES = ("redis://", "rediss://", "unix://")
@@ -36,8 +36,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        metrics.connection_errors.labels(_kind(error)).inc()
-        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        raise _unavailable(error) from error
 
 
 class RedisGateway:
@@ -68,17 +67,20 @@ class RedisGateway:
         self._monotonic = monotonic
         self._before_connect = before_connect
         self._run_id = ""
+        self.clustered = False
+        """Whether the server refuses commands whose keys lie in several slots."""
         self._scripts: dict[str, str] = {}
+        self._durations: dict[str, Any] = {}
         self.pool = self._make_pool(dict(options or parse_url(settings.redis_url)))
         self.client = redis.Redis(connection_pool=self.pool)
         """For other libraries (limits, sessions): the same connections, the same limits of time."""
 
-    def _make_pool(self, options: dict[str, Any]) -> BlockingConnectionPool:
+    def _make_pool(self, options: dict[str, Any]) -> SwiftPool:
         for name in ("username", "password"):
             if (given := getattr(self._settings, f"redis_{name}")) is not None:
                 options[name] = given
         base = options.pop("connection_class", redis.Connection)
-        return BlockingConnectionPool(
+        return SwiftPool(  # type: ignore[no-untyped-call]
             connection_class=guarded(base, self._connect),
             max_connections=self._settings.pool_size,
             timeout=self._settings.pool_timeout,
@@ -124,22 +126,31 @@ class RedisGateway:
         return True
 
     def _run(self, commands: Sequence[Command], operation: str, patience: float | None = None) -> list[Any]:
+        spending = current_budget() if patience is None else None
+        if spending is None:
+            allowed = patience or self._settings.op_timeout
+            with budget(allowed, administrative=patience is not None) as spending:
+                return self._spend(commands, operation, spending)
+        return self._spend(commands, operation, spending)
+
+    def _spend(self, commands: Sequence[Command], operation: str, spending: Budget) -> list[Any]:
         started = self._monotonic()
-        with budget(patience or self._settings.op_timeout, administrative=patience is not None) as spending:
-            allowed = spending.left
-            if allowed < LONG_ENOUGH:
-                raise StoreUnavailable("the request has spent its time for Redis")
-            try:
-                with translated():
-                    replies = self._converse(commands, started + allowed)
-            except StoreUnavailable as error:
-                if allowed >= self._settings.op_timeout * FAIR_CHANCE:
-                    self.breaker.failure(str(error))
-                raise
-            finally:
-                elapsed = self._monotonic() - started
-                spending.spend(elapsed)
-        metrics.operation_duration.labels(operation).observe(elapsed)
+        allowed = spending.left
+        if allowed < LONG_ENOUGH:
+            raise StoreUnavailable("the request has spent its time for Redis")
+        try:
+            replies = self._converse(commands, started + allowed)
+        except (RedisError, OSError) as error:
+            if allowed >= self._settings.op_timeout * FAIR_CHANCE:
+                self.breaker.failure(f"{type(error).__name__}: {error}")
+            raise _unavailable(error) from error
+        finally:
+            elapsed = self._monotonic() - started
+            spending.spend(elapsed)
+        durations = self._durations.get(operation)
+        if durations is None:
+            durations = self._durations[operation] = metrics.operation_duration.labels(operation)
+        durations.observe(elapsed)
         self.breaker.success()
         return replies
 
@@ -163,10 +174,12 @@ class RedisGateway:
         return replies
 
     def _ask(self, connection: Any, commands: Sequence[Command], deadline: float) -> list[Any]:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [self._receive(connection, deadline) for _ in commands]
+        wire = commands.wire if isinstance(commands, Prepared) else pack(commands)
+        connection.send_packed_command((wire,))
+        parser = connection._parser  # ten times as fast as asking the connection, which adds nothing we use
+        return [self._receive(connection, parser, deadline) for _ in commands]
 
-    def _receive(self, connection: Any, deadline: float) -> Any:
+    def _receive(self, connection: Any, parser: Any, deadline: float) -> Any:
         """Return a reply, or the error that it is; one that is here already is never too late.
 
         In a crowd of threads or greenlets it may be we who are late: the reply waits while others run.
@@ -174,9 +187,7 @@ class RedisGateway:
         while True:
             patience = max(LONG_ENOUGH, deadline - self._monotonic())
             try:
-                return connection.read_response(timeout=patience, disconnect_on_error=False)
-            except ResponseError as error:
-                return error
+                return parser.read_response(timeout=patience)
             except redis.TimeoutError:
                 if not connection.can_read(0):
                     raise
@@ -204,7 +215,8 @@ class RedisGateway:
             return replies
 
         (info,) = ask([("INFO", "server")])
-        run_id = _field(info, b"run_id")
+        self.clustered = info_field(info, b"_mode") == "cluster"  # redis_mode, or server_mode
+        run_id = info_field(info, b"run_id")
         if run_id != self._run_id:
             self.on_new_server(run_id, ask)
             self._run_id = run_id
@@ -221,14 +233,9 @@ class RedisGateway:
             self.pool.disconnect()
 
 
-def _field(info: Any, name: bytes) -> str:
-    """Return one field of an INFO reply, which is bytes, or text in RESP3's verbatim form."""
-    text = info.encode() if isinstance(info, str) else bytes(info)
-    for line in text.splitlines():
-        key, _, value = line.partition(b":")
-        if key.endswith(name):
-            return value.strip().decode("ascii", "replace")
-    return ""
+def _unavailable(error: Exception) -> StoreUnavailable:
+    metrics.connection_errors.labels(_kind(error)).inc()
+    return StoreUnavailable(f"{type(error).__name__}: {error}")
 
 
 def _kind(error: Exception) -> str:

@@ -1,0 +1,89 @@
+"""What a read asks Redis, and whose the replies are; worked out once for what is asked again and again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+from cache_ext.keys import KeySpace, bucket_of
+from cache_ext.transport.commands import Command, Prepared
+
+_REMEMBERED_NAMES = 20_000
+"""Names in all the plans that are kept."""
+
+
+def by_bucket(names: Iterable[str]) -> dict[int, list[str]]:
+    """Return *names* by their buckets."""
+    groups: defaultdict[int, list[str]] = defaultdict(list)
+    for name in names:
+        groups[bucket_of(name)].append(name)
+    return groups
+
+
+class Plan:
+    """A read of *keys*, the versions of *tags* and the epochs of all their buckets, with the clock.
+
+    Args:
+        grouped: one command for each bucket instead of one for all: a cluster refuses anything else.
+    """
+
+    __slots__ = ("_buckets", "_keys", "_reorder", "commands", "tags")
+
+    def __init__(self, space: KeySpace, keys: Collection[str], tags: Collection[str], grouped: bool) -> None:
+        self._keys = tuple(keys)
+        self.tags = tuple(tags)
+        self._buckets = tuple(dict.fromkeys(map(bucket_of, (*keys, *tags))))
+        places = [
+            *map(space.epoch, self._buckets),
+            *map(space.value, self._keys),
+            *map(space.version, self.tags),
+        ]
+        commands: list[Command] = [("MGET", *places)] if places else []
+        self._reorder = None
+        if grouped:
+            owners = [*self._buckets, *map(bucket_of, (*self._keys, *self.tags))]
+            groups: dict[int, list[int]] = {bucket: [] for bucket in self._buckets}
+            for at, bucket in enumerate(owners):
+                groups[bucket].append(at)
+            commands = [("MGET", *[places[at] for at in mine]) for mine in groups.values()]
+            sent = list(chain.from_iterable(groups.values()))
+            self._reorder = sorted(range(len(sent)), key=sent.__getitem__)
+        self.commands = Prepared([*commands, ("TIME",)])
+
+    def sorted(
+        self, replies: Sequence[Sequence[Any]]
+    ) -> tuple[dict[int, bytes], dict[str, bytes], list[Any]]:
+        """Return the epochs by bucket and what lies at the keys, as far as there is any, and the versions."""
+        found: Sequence[Any] = replies[0] if len(replies) == 1 else list(chain.from_iterable(replies))
+        if self._reorder is not None:
+            found = [found[at] for at in self._reorder]
+        epochs, keys = len(self._buckets), len(self._keys)
+        return (
+            {bucket: epoch for bucket, epoch in zip(self._buckets, found, strict=False) if epoch is not None},
+            {key: blob for key, blob in zip(self._keys, found[epochs:], strict=False) if blob is not None},
+            list(found[epochs + keys :]),
+        )
+
+
+class Plans:
+    """Remembers plans: a page, or a watch list, asks for the same names each time."""
+
+    def __init__(self, space: KeySpace) -> None:
+        self._space = space
+        self._known: dict[tuple[tuple[str, ...], frozenset[str], bool], Plan] = {}
+        self._names = 0
+
+    def get(self, keys: Collection[str], tags: Collection[str], grouped: bool) -> Plan:
+        """Return the plan for just these."""
+        what = (tuple(keys), frozenset(tags), grouped)
+        plan = self._known.get(what)
+        if plan is None:
+            plan = Plan(self._space, keys, tags, grouped)
+            self._names += len(what[0]) + len(what[1])
+            if self._names > _REMEMBERED_NAMES:
+                self._known.clear()
+                self._names = len(what[0]) + len(what[1])
+            self._known[what] = plan
+        return plan
