@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
-from cache_ext.coherence.invalidation import clear, delete_keys, invalidate_tags
+from cache_ext.coherence.invalidation import clear, delete_keys, invalidate_tags, soften_tags
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
 from cache_ext.events import Announcer
@@ -87,8 +87,7 @@ class TieredCache:
         if _disabled.get():
             return MISS
         self.runtime.start()
-        reader = self.runtime.reader
-        slot, layer = reader.near(check_name(key)), "l1"
+        slot, layer = self.runtime.reader.near(check_name(key)), "l1"
         if slot is None or time.monotonic() >= slot.fresh_until or slot.entry.sealed < sensitive:
             with budget(self.settings.op_timeout, of_call=True):
                 found = self.runtime.looks.read({key: ()}, sensitive)[key]
@@ -213,9 +212,12 @@ class TieredCache:
         """Remove *keys*; loads of them that are under way are not stored."""
         return delete_keys(self.runtime, [check_name(key) for key in keys])
 
-    def invalidate_tags(self, *tags: str) -> Receipt:
-        """Make whatever carries one of *tags*, or is being loaded under one, count no more. Costs O(tags)."""
-        return invalidate_tags(self.runtime, check_tags(tags))
+    def invalidate_tags(self, *tags: str, soft: bool = False) -> Receipt:
+        """Make whatever carries one of *tags*, or is being loaded under one, count no more. Costs O(tags).
+
+        With *soft* it is past its ttl instead: it may still serve, marked as stale, as its policy allows.
+        """
+        return (soften_tags if soft else invalidate_tags)(self.runtime, check_tags(tags))
 
     def clear(self) -> Receipt:
         """Make everything in the namespace count no more, at the same cost however much there is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,6 +113,12 @@ class Runtime:
                 self._backplane.start()
             self._started = True
 
+    def soften(self, tags: Iterable[str], since: Version | None = None) -> None:
+        """Let what this process has under *tags*, made before their version *since*, be stale from now on."""
+        tags = tuple(tags)
+        self.flights.outdate(tags=tags)
+        self.near.soften(tags, self._monotonic(), since)
+
     def close(self) -> None:
         """Wait for the loads under way and stop the threads."""
         self.refresher.close(CLOSE_PATIENCE)
@@ -187,6 +193,8 @@ class Runtime:
         if message.kind == "i":
             self.flights.outdate(tags=names)
             self.near.invalidate(names, Version(message.stamp, message.sequence))
+        elif message.kind == "s":
+            self.soften(names, Version(message.stamp, message.sequence))
         elif message.kind == "d":
             self.flights.outdate(keys=names)
             self.near.delete(names)

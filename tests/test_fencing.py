@@ -16,24 +16,14 @@ import pytest
 from cache_ext import MISS, CachePolicy, Receipt
 from cache_ext.coherence.backplane import BOUND
 from tests.caches import begin, connected, deaf, stop_after, stop_before
+from tests.races import KEY, LATE_STEPS, STEPS, TAG, Source, has_heard
 from tests.waiting import until
 
-KEY, TAG = "price", "pair"
 PLAIN = CachePolicy(ttl=60, early_refresh=False)
 EAGER = CachePolicy(ttl=60, name="eager")
 PATIENT = CachePolicy(ttl=0.05, stale_while_revalidate=60, early_refresh=False)
 
-# Where the load stands while the invalidation passes, in the order in which it gets there.
-STEPS = {
-    "before begin": lambda cache, source: stop_before(cache.runtime.store, "begin"),
-    "after begin": lambda cache, source: stop_after(cache.runtime.store, "begin"),
-    "in the loader": lambda cache, source: stop_after(source, "look"),
-    "before fill": lambda cache, source: stop_before(cache.runtime.store, "fill"),
-    "after fill": lambda cache, source: stop_after(cache.runtime.store, "fill"),
-    "before the L1 put": lambda cache, source: stop_before(cache.runtime.near, "put"),
-}
 SET_STEPS = [step for step in STEPS if step not in ("before begin", "in the loader")]
-LATE_STEPS = [step for step in STEPS if step != "before begin"]
 INVALIDATIONS = {
     "tag": lambda cache: cache.invalidate_tags(TAG),
     "key": lambda cache: cache.delete(KEY),
@@ -47,25 +37,6 @@ print({"tag": lambda: cache.invalidate_tags("pair"), "key": lambda: cache.delete
        "clear": cache.clear}[sys.argv[3]]())
 cache.close()
 """
-
-
-class Source:
-    """What the caches stand before: a number that can be changed, and is read when a loader runs."""
-
-    def __init__(self):
-        self.value = "old"
-
-    def look(self):
-        """Return the number as it is now; tests stop loaders here."""
-        return self.value
-
-    def load(self):
-        """Return the number."""
-        return self.look()
-
-    def load_many(self, keys):
-        """Return the number for each of *keys*."""
-        return dict.fromkeys(keys, self.look())
 
 
 @pytest.fixture
@@ -93,15 +64,6 @@ def invalidate(how, where, cache, make_cache, url, namespace):
     command = [sys.executable, "-c", PROGRAM, url, namespace, how]
     return Receipt.parse(
         subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-    )
-
-
-def has_heard(cache, other):
-    """Wait until *cache* has processed all that was published so far: *other* publishes one more."""
-    other.set("beacon", time.monotonic_ns())
-    seen = other.runtime.near.get("beacon").entry.token
-    until(
-        lambda: cache.runtime.near._replaced._last.get("beacon", (0, b""))[1] == seen, "the beacon is heard"
     )
 
 
@@ -257,18 +219,10 @@ def test_nobody_joins_a_load_older_than_the_invalidation(make_cache, redis_url, 
     early = begin(lambda: read(cache, source))
     stop.wait()
     INVALIDATIONS[how](cache)
-    late = begin(lambda: read(cache, Changed()))
+    late = begin(lambda: read(cache, Source("new")))
     stop.go()
     assert early.result(5) == "old"
     assert late.result(5) == "new"
-
-
-class Changed(Source):
-    """The source as it is after the change."""
-
-    def __init__(self):
-        super().__init__()
-        self.value = "new"
 
 
 @pytest.mark.parametrize("settings", [{}, {"pubsub": False}], ids=["backplane", "no backplane"])
@@ -290,7 +244,7 @@ def test_nobody_joins_a_load_whose_inherited_tag_was_invalidated(make_cache, red
     (other if settings else cache).invalidate_tags(TAG)
     boarded = stop_after(cache.runtime.flights, "board")
     boarded.go()
-    late = begin(lambda: cache.get_or_load("parent", lambda: parent(Changed()), policy=PLAIN))
+    late = begin(lambda: cache.get_or_load("parent", lambda: parent(Source("new")), policy=PLAIN))
     boarded.wait()
     asked.go()
     assert early.result(5) == "old"

@@ -26,6 +26,7 @@ CACHE_EXT_ROWS = (
         "codec.failures",
         "transport.connection",
         "reading.slot",
+        "reading.softened",
         "stores.base",
         "stores.plans",
     ),

@@ -156,13 +156,13 @@ def test_a_local_store_grants_a_fill_once(local):
 
 def test_a_local_store_does_not_grow_with_tags(monkeypatch):
     """Invalidating ever new tags does not take ever more memory, and no version comes back."""
-    monkeypatch.setattr("cache_ext.stores.local.MAX_COUNTERS", 100)
+    monkeypatch.setattr("cache_ext.stores.local.MAX_STANDINGS", 100)
     store = LocalStore()
     first = start(store, tags=["t"]).versions.of("t")
     store.invalidate(["t"])
     for number in range(1000):
         store.invalidate([f"t{number}"])
-    assert len(store._counters) <= 100
+    assert len(store._standings) <= 100
     assert start(store, tags=["t"]).versions.of("t") != first
 
 

@@ -27,6 +27,23 @@ def invalidate_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
     return receipt
 
 
+def soften_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
+    """Make whatever carries one of *tags*, or is being loaded under it, stale from now on."""
+    runtime.start()
+    metrics.invalidations.labels("soft").inc(len(tags))
+    try:
+        with budget(runtime.settings.op_timeout, of_call=True):
+            runtime.outbox.settle(runtime.store)
+            versions = runtime.store.invalidate(tags, soft=True)
+    except StoreUnavailable:
+        runtime.outbox.add(soft=tags)
+        runtime.soften(tags)
+        return Receipt.of_queued(tags)
+    for tag, version in versions.items():
+        runtime.soften([tag], version)
+    return Receipt.of_tags(versions)
+
+
 def delete_keys(runtime: Runtime, keys: Sequence[str]) -> Receipt:
     """Remove *keys*; loads of them that are under way answer their callers and are not stored."""
     runtime.start()

@@ -2,7 +2,8 @@
 
 ``kind:epoch:sequence:names``, where kind is one of
 
-    i  tags were invalidated        d  keys were deleted
+    i  tags were invalidated        s  tags were invalidated softly
+    d  keys were deleted
     f  keys were filled (the epoch field carries the load's token)
     r  leases were released without a value
     e  the bucket's epoch was replaced
@@ -17,8 +18,8 @@ import msgspec
 
 from cache_ext.errors import PayloadError
 
-Kind = Literal["i", "d", "f", "r", "e"]
-NUMBERED = frozenset({"i", "d", "e"})
+Kind = Literal["i", "s", "d", "f", "r", "e"]
+NUMBERED = frozenset({"i", "s", "d", "e"})
 """Kinds that advance the sequence, so that a missing one is noticed."""
 _names = msgspec.msgpack.Decoder(tuple[str, ...])
 
@@ -45,7 +46,7 @@ def decode(data: bytes) -> Message:
     """
     try:
         kind, stamp, sequence, names = data.split(b":", 3)
-        if kind not in (b"i", b"d", b"f", b"r", b"e"):
+        if kind not in (b"i", b"s", b"d", b"f", b"r", b"e"):
             raise PayloadError(f"unknown kind of message {kind!r}")
         return Message(
             cast("Kind", kind.decode()), stamp, int(sequence), _names.decode(names) if names else ()

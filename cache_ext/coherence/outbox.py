@@ -19,18 +19,29 @@ class Outbox:
         self._lock = threading.Lock()
         self._telling = threading.Lock()
         self._tags: set[str] = set()
+        self._soft: set[str] = set()
         self._keys: set[str] = set()
         self._everything = False
         self.waiting = False
 
-    def add(self, *, tags: Iterable[str] = (), keys: Iterable[str] = (), everything: bool = False) -> None:
-        """Note what the store must be told."""
+    def add(
+        self,
+        *,
+        tags: Iterable[str] = (),
+        soft: Iterable[str] = (),
+        keys: Iterable[str] = (),
+        everything: bool = False,
+    ) -> None:
+        """Note what the store must be told; *soft* are tags that are invalidated softly."""
         with self._lock:
             self._tags.update(tags)
+            self._soft.update(soft)
             self._keys.update(keys)
-            self._everything |= everything or len(self._tags) + len(self._keys) > MAX_NAMES
+            names = len(self._tags) + len(self._soft) + len(self._keys)
+            self._everything |= everything or names > MAX_NAMES
             if self._everything:
                 self._tags.clear()
+                self._soft.clear()
                 self._keys.clear()
             self.waiting = True
 
@@ -52,17 +63,19 @@ class Outbox:
 
     def _tell(self, store: Store) -> None:
         with self._lock:
-            tags, keys, everything = self._tags, self._keys, self._everything
-            self._tags, self._keys, self._everything = set(), set(), False
+            tags, soft, keys, everything = self._tags, self._soft, self._keys, self._everything
+            self._tags, self._soft, self._keys, self._everything = set(), set(), set(), False
         try:
             if everything:
                 store.clear()
+            if soft:
+                store.invalidate(soft, soft=True)
             if tags:
                 store.invalidate(tags)
             if keys:
                 store.delete(keys)
         except StoreUnavailable:
-            self.add(tags=tags, keys=keys, everything=everything)
+            self.add(tags=tags, soft=soft, keys=keys, everything=everything)
             raise
         with self._lock:
-            self.waiting = bool(self._tags or self._keys or self._everything)
+            self.waiting = bool(self._tags or self._soft or self._keys or self._everything)

@@ -240,9 +240,9 @@ class Loading:
         for key, left in busy.items():
             hears = self._monotonic() < self._trust.live_until
             aloft[key].wake.wait(left if hears else min(left, DEAF_PATIENCE))
-        now = self._monotonic()
         tags_of = {key: job.tags_of[key] for key in busy}
         for key, found in self._reader.read(tags_of, job.policy.sensitive).items():
+            now = self._monotonic()
             slot = found.fresh_at(now)
             if slot is not None and slot.entry.token != known[key]:
                 self._flights.land(aloft.pop(key), slot)

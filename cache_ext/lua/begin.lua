@@ -2,7 +2,7 @@
 -- KEYS  epoch, sequence, a version per tag, then lease and value per key
 -- ARGV  fresh epoch, channel, number of tags, version life ms, token, lease ms,
 --       then per key the token of the value that the caller has seen ('' none, '*' take the lease over)
--- Returns {epoch, {seconds, microseconds}, {counter per tag}, {per key: 1 granted, -ms busy, bytes changed}}
+-- Returns {epoch, {seconds, microseconds}, {version per tag}, {per key: 1 granted, -ms busy, bytes changed}}
 local TOKEN_FROM, TOKEN_TO = 4, 11
 local epoch, sequence = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 if not epoch or not sequence then
@@ -11,17 +11,17 @@ if not epoch or not sequence then
   redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':' .. sequence .. ':')
 end
 local tags, life = tonumber(ARGV[3]), tonumber(ARGV[4])
-local counters = {}
+local versions = {}
 for i = 1, tags do
   local key = KEYS[2 + i]
-  local counter = redis.call('GET', key)
-  if not counter or not tonumber(counter) then
-    counter = sequence
-    redis.call('SET', key, counter, 'PX', life)
+  local version = redis.call('GET', key)
+  if not version or not (string.match(version, '^%d+$') or string.match(version, '^%d+:%d+$')) then
+    version = sequence
+    redis.call('SET', key, version, 'PX', life)
   elseif redis.call('PTTL', key) < life then
     redis.call('PEXPIRE', key, life)
   end
-  counters[i] = counter
+  versions[i] = version
 end
 local outcomes = {}
 for i = 7, #ARGV do
@@ -42,4 +42,4 @@ for i = 7, #ARGV do
   end
   outcomes[#outcomes + 1] = outcome
 end
-return {epoch, redis.call('TIME'), counters, outcomes}
+return {epoch, redis.call('TIME'), versions, outcomes}

@@ -1,6 +1,7 @@
--- Gives tags new versions. A version that is not there needs none: it is made anew at a later position.
+-- Gives tags new versions, "<hard>" or "<hard>:<soft>": the sequence numbers that last invalidated them.
+-- A version that is not there needs none: it is made anew at a later position.
 -- KEYS  epoch, sequence, then a version per tag
--- ARGV  fresh epoch, channel, names for the message
+-- ARGV  fresh epoch, channel, names for the message, '1' softly or '0'
 -- Returns {epoch, sequence}, which are the new version of each
 local epoch = redis.call('GET', KEYS[1])
 if not epoch or redis.call('EXISTS', KEYS[2]) == 0 then
@@ -8,9 +9,15 @@ if not epoch or redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('MSET', KEYS[1], epoch, KEYS[2], '0')
   redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':0:')
 end
+local soft = ARGV[4] == '1'
 local sequence = redis.call('INCR', KEYS[2])
 for i = 3, #KEYS do
-  redis.call('SET', KEYS[i], sequence, 'XX', 'KEEPTTL')
+  local hard = soft and string.match(redis.call('GET', KEYS[i]) or '', '^%d+')
+  redis.call('SET', KEYS[i], hard and hard .. ':' .. sequence or sequence, 'XX', 'KEEPTTL')
 end
-redis.call('PUBLISH', ARGV[2], 'i:' .. epoch .. ':' .. sequence .. ':' .. ARGV[3])
+redis.call('PUBLISH', ARGV[2], (soft and 's:' or 'i:') .. epoch .. ':' .. sequence .. ':' .. ARGV[3])
+if soft then
+  -- Older programs do not know 's'. That they missed something they notice by the next number.
+  redis.call('PUBLISH', ARGV[2], 'd:' .. epoch .. ':' .. redis.call('INCR', KEYS[2]) .. ':')
+end
 return {epoch, sequence}

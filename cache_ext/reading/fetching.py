@@ -95,8 +95,10 @@ class Fetcher:
     def _from_store(self, missing: Mapping[str, tuple[str, ...]], job: Job) -> dict[str, Fetched | Exception]:
         results: dict[str, Fetched | Exception] = {}
         wanted: dict[str, Found] = {}
-        now, mark = self._monotonic(), self._runtime.near.mark()
-        for key, found in self._runtime.looks.read(missing, job.policy.sensitive).items():
+        came, mark = self._monotonic(), self._runtime.near.mark()
+        looked = self._runtime.looks.read(missing, job.policy.sensitive)
+        now = self._monotonic()
+        for key, found in looked.items():
             slot = found.fresh_at(now)
             if slot is not None:
                 results[key] = self._hit(slot, found.layer, now, job)
@@ -106,7 +108,7 @@ class Fetcher:
             else:
                 wanted[key] = found
         if wanted:
-            results |= self._load(wanted, job, mark, now)
+            results |= self._load(wanted, job, mark, came)
         return results
 
     def _load(
@@ -131,7 +133,7 @@ class Fetcher:
     def _is_last_resort(self, slot: Slot, job: Job, now: float, mark: int) -> bool:
         """Tell whether *slot*, found at *mark*, may be served because loading failed."""
         until = min(slot.stale_until, slot.fresh_until + job.policy.stale_if_error)
-        return now < until and not self._runtime.near.passed(slot, mark)
+        return now < until and not self._runtime.near.ended(slot, mark)
 
     def _hit(self, slot: Slot, layer: str, now: float, job: Job) -> Fetched:
         """Return *slot*, which is fresh; if it will not be for long, see that it is refreshed."""

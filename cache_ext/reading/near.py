@@ -2,7 +2,7 @@
 
 An entry is put here after a read or a load that took a while; an invalidation may have passed meanwhile.
 So whoever is about to read takes a `mark`, and `put` refuses an entry if one of its names was invalidated
-after that mark.
+after that mark; was it softly, the entry is kept as stale.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from cache_ext import metrics
-from cache_ext.entry import Entry, Version
+from cache_ext.entry import Version
 from cache_ext.reading.slot import Slot
+from cache_ext.reading.softened import Softened, precedes
 
 _REMEMBERED = 8_192
 """Invalidated names that are remembered singly; older ones only as 'something was'."""
@@ -57,6 +58,7 @@ class NearCache:
         self._gone_keys = _Remembered()
         self._gone_tags = _Remembered()
         self._replaced = _Remembered()
+        self._softened = Softened()
 
     def get(self, key: str) -> Slot | None:
         """Return the slot of *key*, whatever its state; None if there is none."""
@@ -74,8 +76,10 @@ class NearCache:
     def put(self, slot: Slot, mark: int) -> bool:
         """Keep *slot*, unless one of its names was invalidated after *mark*; tell whether it was kept."""
         with self._lock:
-            if self._passed(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
+            if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
                 return False
+            if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
+                slot.expire(moment)
             self._remove(slot.key)
             if slot.size > self._max_bytes:
                 return True
@@ -91,7 +95,12 @@ class NearCache:
     def passed(self, slot: Slot, mark: int) -> bool:
         """Tell whether one of the names of *slot* was (or may have been) invalidated after *mark*."""
         with self._lock:
-            return self._passed(slot, mark)
+            return self._ended(slot, mark) or self._softened.stale_since(slot.entry, mark) is not None
+
+    def ended(self, slot: Slot, mark: int) -> bool:
+        """Tell whether *slot* may not even be served as stale, as `passed` and not softly."""
+        with self._lock:
+            return self._ended(slot, mark)
 
     def invalidate(self, tags: Iterable[str], since: Version | None = None) -> None:
         """Drop what carries one of *tags*; with *since*, unless it was made under that version or later."""
@@ -99,8 +108,17 @@ class NearCache:
             for tag in tags:
                 self._gone_tags.note(tag, self._next_tick())
                 for key in tuple(self._by_tag.get(tag, ())):
-                    if since is None or _precedes(self._slots[key].entry, tag, since):
+                    if since is None or precedes(self._slots[key].entry, tag, since):
                         self._remove(key)
+
+    def soften(self, tags: Iterable[str], moment: float, since: Version | None = None) -> None:
+        """Let what carries one of *tags* be stale from *moment* on; *since* as of `invalidate`."""
+        with self._lock:
+            for tag in tags:
+                self._softened.note(tag, self._next_tick(), moment, since)
+                for key in self._by_tag.get(tag, ()):
+                    if since is None or precedes(self._slots[key].entry, tag, since):
+                        self._slots[key].expire(moment)
 
     def delete(self, keys: Iterable[str]) -> int:
         """Drop *keys*; return how many there were."""
@@ -136,7 +154,7 @@ class NearCache:
         """Return how many slots there are, and their bytes."""
         return len(self._slots), self._bytes
 
-    def _passed(self, slot: Slot, mark: int) -> bool:
+    def _ended(self, slot: Slot, mark: int) -> bool:
         if self._floor > mark or self._gone_keys.after(slot.key, mark):
             return True
         return any(self._gone_tags.after(tag, mark) for tag, _, _ in slot.entry.tags)
@@ -157,9 +175,3 @@ class NearCache:
                 if not keys:
                     del self._by_tag[tag]
         return True
-
-
-def _precedes(entry: Entry, tag: str, version: Version) -> bool:
-    """Tell whether *entry* was made before *version* of *tag*, or in another epoch, which has no order."""
-    made = entry.versions[tag]
-    return made.epoch != version.epoch or made.counter < version.counter

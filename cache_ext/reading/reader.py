@@ -16,7 +16,7 @@ from cache_ext.loading.flights import Moment
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.slot import Slot
-from cache_ext.stores.base import Snapshot, Store, Versions
+from cache_ext.stores.base import Judgement, Snapshot, Store, Versions
 
 UNCHECKED_LIFE = 5.0
 """Seconds since its load for which L1 serves a value that cannot be revalidated, Redis being away."""
@@ -107,8 +107,8 @@ class Reader:
         for key in tags_of:
             entry, seen, slot = entries.get(key), token_of(snapshot.blobs.get(key, b"")), None
             fitting = entry is not None and suits(entry, tags_of[key], sensitive)
-            if entry is not None and fitting and versions.vouch_for(key, entry):
-                slot = self._slot(key, entry, now, versions.now, generation)
+            if entry is not None and fitting:
+                slot = self._judged(key, entry, now, versions, generation)
             if slot is not None:
                 self._near.put(slot, mark)
                 found[key] = Found(slot, seen)
@@ -136,12 +136,12 @@ class Reader:
         """
         try:
             entry = self._codec.decode(blob, key)
-            versions = self._complete(versions, versions.counters.keys(), {key: entry})
+            versions = self._complete(versions, versions.standings.keys(), {key: entry})
         except (PayloadError, StoreUnavailable):
             return None
-        if not suits(entry, *wanted) or not versions.vouch_for(key, entry):
+        if not suits(entry, *wanted):
             return None
-        slot = self._slot(key, entry, now, versions.now, since.generation)
+        slot = self._judged(key, entry, now, versions, since.generation)
         if slot is not None:
             self._near.put(slot, since.mark)
         return slot
@@ -150,6 +150,16 @@ class Reader:
         """Return a slot for *entry*, whose *value* is at hand."""
         self._remember(key, entry)
         return Slot(key, entry, loaded, generation, *hand_out(self._codec.values, value, entry.payload))
+
+    def _judged(self, key: str, entry: Entry, now: float, versions: Versions, generation: int) -> Slot | None:
+        """Return a slot for *entry* if it counts under *versions*; one that is stale was so at *now*."""
+        judgement = versions.judge(key, entry)
+        if judgement is Judgement.GONE:
+            return None
+        slot = self._slot(key, entry, now, versions.now, generation)
+        if slot is not None and judgement is Judgement.STALE:
+            slot.expire(now)
+        return slot
 
     def _slot(self, key: str, entry: Entry, now: float, store_now: int, generation: int) -> Slot | None:
         known = self._near.get(key)
@@ -184,7 +194,7 @@ class Reader:
             return versions
         more = self._store.read((), missing).versions
         return Versions(
-            versions.now, {**versions.epochs, **more.epochs}, {**versions.counters, **more.counters}
+            versions.now, {**versions.epochs, **more.epochs}, {**versions.standings, **more.standings}
         )
 
     def _remember(self, key: str, entry: Entry) -> None:

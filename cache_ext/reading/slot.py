@@ -66,6 +66,12 @@ class Slot:
         self.size = len(memoryview(entry.payload)) + len(key) + fixed + held_bytes
         """Bytes that the slot is counted with."""
 
+    def expire(self, moment: float) -> None:
+        """Have it be stale from *moment* on, if not before; how long it may serve stays as it is."""
+        self.fresh_until = min(self.fresh_until, moment)
+        self.early_at = min(self.early_at, moment)
+        self.serve_until = min(self.serve_until, moment)
+
     def check_by(self, moment: float) -> None:
         """Have the shared store asked again from *moment* on."""
         self.check_at = moment

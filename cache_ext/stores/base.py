@@ -6,6 +6,7 @@ that spans buckets. Each method is one round trip, however many names it is give
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -14,34 +15,63 @@ from cache_ext.entry import Entry, Version
 from cache_ext.keys import bucket_of
 
 
+class Standing(NamedTuple):
+    """The sequence numbers that last invalidated a tag, and softly (0: not since it was invalidated)."""
+
+    hard: int
+    soft: int = 0
+
+    @property
+    def counter(self) -> int:
+        """What a load notes: who is older than this is at best stale."""
+        return max(self)
+
+
+class Judgement(enum.Enum):
+    """What versions say of an entry: GOOD: its ttl counts; STALE: it is past it; GONE: it is nothing."""
+
+    GOOD = "good"
+    STALE = "stale"
+    GONE = "gone"
+
+
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The store's state at one moment: its clock, the epochs of buckets and the counters of tags.
+    """The store's state at one moment: its clock, the epochs of buckets and the standings of tags.
 
     Args:
         now: the store's clock, Unix ms.
         epochs: by bucket; a bucket without one is absent.
-        counters: by tag; a tag whose version is not known is absent.
+        standings: by tag; a tag whose version is not known is absent.
     """
 
     now: int
     epochs: Mapping[int, bytes]
-    counters: Mapping[str, int]
+    standings: Mapping[str, Standing]
 
     def of(self, tag: str) -> Version | None:
         """Return the version of *tag*, None if it is not known."""
-        epoch, counter = self.epochs.get(bucket_of(tag)), self.counters.get(tag)
-        return None if epoch is None or counter is None else Version(epoch, counter)
+        epoch, standing = self.epochs.get(bucket_of(tag)), self.standings.get(tag)
+        return None if epoch is None or standing is None else Version(epoch, standing.counter)
 
-    def vouch_for(self, key: str, entry: Entry) -> bool:
-        """Tell whether *entry*, found at *key*, was made under just these versions.
+    def judge(self, key: str, entry: Entry) -> Judgement:
+        """Tell whether *entry*, found at *key*, was made under these versions, or softly invalidated ones.
 
-        An entry from the future of the store's clock is refused too: that clock was set back, so how old
-        the entry is cannot be told.
+        An entry from the future of the store's clock is gone too: that clock was set back, so how old the
+        entry is cannot be told. So is one from the future of its tags: their versions were set back.
         """
         if self.epochs.get(bucket_of(key)) != entry.epoch or entry.loaded_at > self.now:
-            return False
-        return all(self.of(tag) == (epoch, counter) for tag, epoch, counter in entry.tags)
+            return Judgement.GONE
+        judgement = Judgement.GOOD
+        for tag, epoch, counter in entry.tags:
+            standing = self.standings.get(tag)
+            if standing is None or self.epochs.get(bucket_of(tag)) != epoch:
+                return Judgement.GONE
+            if not standing.hard <= counter <= standing.counter:
+                return Judgement.GONE
+            if standing.soft > counter:
+                judgement = Judgement.STALE
+        return judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +111,7 @@ class Store(Protocol):
     """A store that the engine can share with other processes. All methods may raise StoreUnavailable."""
 
     def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
-        """Return what lies at *keys*, the epochs of all buckets concerned, the counters of *tags*."""
+        """Return what lies at *keys*, the epochs of all buckets concerned, the standings of *tags*."""
 
     def begin(
         self,
@@ -111,8 +141,8 @@ class Store(Protocol):
     def delete(self, keys: Collection[str]) -> int:
         """Remove what lies at *keys*, void loads under way; return how many there were."""
 
-    def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
-        """Give *tags* new versions: whatever was made under the old ones no longer counts. Return these."""
+    def invalidate(self, tags: Collection[str], soft: bool = False) -> Mapping[str, Version]:
+        """Give *tags* new versions, and return them: what was made before is gone, or (*soft*) stale."""
 
     def clear(self) -> Mapping[int, bytes]:
         """Replace all epochs: nothing stored so far counts any more. Return the new ones, by bucket."""

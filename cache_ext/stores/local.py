@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cache_ext.entry import Version, new_stamp
 from cache_ext.keys import BUCKETS, bucket_of
-from cache_ext.stores.base import Snapshot, Started, Versions, Write
+from cache_ext.stores.base import Snapshot, Standing, Started, Versions, Write
 
-MAX_COUNTERS = 100_000
+MAX_STANDINGS = 100_000
 """Invalidated tags that are remembered singly; with more of them everything is invalidated once."""
+_NEVER = Standing(0)
 
 
 class LocalStore:
@@ -29,7 +30,7 @@ class LocalStore:
         self._lock = threading.Lock()
         self._epochs = {bucket: new_stamp() for bucket in range(BUCKETS)}
         self._sequences: defaultdict[int, int] = defaultdict(int)
-        self._counters: dict[str, int] = {}
+        self._standings: dict[str, Standing] = {}
         self._leases: dict[str, bytes] = {}
 
     def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
@@ -70,16 +71,18 @@ class LocalStore:
                 self._leases.pop(key, None)
         return 0
 
-    def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
+    def invalidate(self, tags: Collection[str], soft: bool = False) -> Mapping[str, Version]:
         """See `Store.invalidate`."""
         given = {}
         with self._lock:
             for tag in tags:
                 bucket = bucket_of(tag)
                 self._sequences[bucket] += 1
-                self._counters[tag] = self._sequences[bucket]
-                given[tag] = Version(self._epochs[bucket], self._sequences[bucket])
-            if len(self._counters) > MAX_COUNTERS:
+                position = self._sequences[bucket]
+                hard = self._standings.get(tag, _NEVER).hard
+                self._standings[tag] = Standing(hard, position) if soft else Standing(position)
+                given[tag] = Version(self._epochs[bucket], position)
+            if len(self._standings) > MAX_STANDINGS:
                 self._replace_epochs()
         return given
 
@@ -91,11 +94,11 @@ class LocalStore:
 
     def _replace_epochs(self) -> None:
         self._epochs = {bucket: new_stamp() for bucket in range(BUCKETS)}
-        self._counters.clear()
+        self._standings.clear()
 
     def _versions(self, tags: Collection[str]) -> Versions:
         now = int(self._clock() * 1000)
-        return Versions(now, dict(self._epochs), {tag: self._counters.get(tag, 0) for tag in tags})
+        return Versions(now, dict(self._epochs), {tag: self._standings.get(tag, _NEVER) for tag in tags})
 
 
 class NullStore(LocalStore):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from cache_ext.coherence.messages import encode_names
 from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
 from cache_ext.keys import BUCKETS, KeySpace
-from cache_ext.stores.base import Snapshot, Started, Versions, Write
+from cache_ext.stores.base import Snapshot, Standing, Started, Versions, Write
 from cache_ext.stores.plans import Plans, by_bucket
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import Ask, RedisGateway
@@ -19,6 +20,7 @@ LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
 _LEAST_VERSION_LIFE = 3_600.0
 """Seconds. Versions are cheap and losing one costs a miss, so they stay at least an hour."""
+_VERSION = re.compile(rb"(\d{1,16})(?::(\d{1,16}))?")
 _TOO_ODD = (ValueError, TypeError, IndexError, KeyError)
 """What replies of an unexpected shape make the parsing below raise."""
 
@@ -48,7 +50,7 @@ class RedisStore:
         plan = self._plans.get(keys, tags, self.grouped or self._gateway.clustered)
         *found, time = self._gateway.run(plan.commands, "read")
         epochs, blobs, versions = plan.sorted(found)
-        return Snapshot(Versions(_milliseconds(time), epochs, dict(_counters(plan.tags, versions))), blobs)
+        return Snapshot(Versions(_milliseconds(time), epochs, dict(_standings(plan.tags, versions))), blobs)
 
     def begin(
         self, seen: Mapping[str, bytes | None], tags: Collection[str], token: bytes, life: float
@@ -133,13 +135,13 @@ class RedisStore:
             commands.append(self._script("delete", places, arguments))
         return sum(self._gateway.run(commands, "delete"))
 
-    def invalidate(self, tags: Collection[str]) -> Mapping[str, Version]:
+    def invalidate(self, tags: Collection[str], soft: bool = False) -> Mapping[str, Version]:
         """See `Store.invalidate`."""
         commands = []
         groups = by_bucket(tags)
         for bucket, mine in groups.items():
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket), *map(self._keys.version, mine)]
-            arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine))
+            arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine), int(soft))
             commands.append(self._script("invalidate", places, arguments))
         replies = self._gateway.run(commands, "invalidate")
         return {
@@ -177,7 +179,7 @@ class RedisStore:
 
 def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence[Any]) -> Started:
     epochs: dict[int, bytes] = {}
-    counters: dict[str, int] = {}
+    standings: dict[str, Standing] = {}
     granted: set[str] = set()
     busy: dict[str, float] = {}
     changed: dict[str, bytes] = {}
@@ -185,7 +187,7 @@ def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence
     for (bucket, keys, tags), (epoch, time, found, outcomes) in zip(plan, replies, strict=True):
         now = _milliseconds(time)
         epochs[bucket] = epoch
-        counters.update(_counters(tags, found))
+        standings.update(_standings(tags, found))
         for key, outcome in zip(keys, outcomes, strict=True):
             if isinstance(outcome, bytes):
                 changed[key] = outcome
@@ -193,7 +195,7 @@ def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence
                 granted.add(key)
             else:
                 busy[key] = -outcome / 1000
-    return Started(Versions(now, epochs, counters), frozenset(granted), busy, changed)
+    return Started(Versions(now, epochs, standings), frozenset(granted), busy, changed)
 
 
 def _milliseconds(time: Sequence[bytes]) -> int:
@@ -201,8 +203,8 @@ def _milliseconds(time: Sequence[bytes]) -> int:
     return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
-def _counters(tags: Sequence[str], found: Sequence[Any]) -> Iterable[tuple[str, int]]:
-    """Pair tags with their counters; what is no number does not count as one."""
-    for tag, counter in zip(tags, found, strict=True):
-        if isinstance(counter, bytes) and counter.isdigit():
-            yield tag, int(counter)
+def _standings(tags: Sequence[str], found: Sequence[Any]) -> Iterable[tuple[str, Standing]]:
+    """Pair tags with their standings; what is no version does not count as one."""
+    for tag, version in zip(tags, found, strict=True):
+        if isinstance(version, bytes) and (match := _VERSION.fullmatch(version)):
+            yield tag, Standing(int(match[1]), int(match[2] or 0))
