@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help run test check clean service-packages all-packages
+.PHONY: help run test check bench clean service-packages all-packages bench-packages
 
 # Gives the service SIGTERM should the shell that waits for it be killed.
 END_WITH_SHELL := $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
@@ -29,6 +29,9 @@ check: all-packages ## lint, formatting, types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+bench: bench-packages ## measure the engine beside its peers; a minute or two, on a quiet machine
+	@exec .venv/bin/python -m benchmarks.engine $(ARGS)
+
 clean: ## remove what tools left: build/ and caches; keeps .venv and instance/
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
@@ -38,6 +41,9 @@ service-packages:
 
 all-packages:
 	@$(call install,requirements-dev.txt requirements.txt)
+
+bench-packages:
+	@$(call install,benchmarks/requirements.txt requirements.txt)
 
 # Shell code: make .venv and install the first of the files $(1), unless .venv holds a copy of their text,
 # which is left there once all is installed. One make at a time: the others wait for the lock on the folder.
@@ -62,7 +68,7 @@ if ! .venv/bin/python -c "$$recent; import pip" 2>/dev/null; then
 	echo "Making .venv with $$("$$python" --version) ..."
 	"$$python" -m venv --clear .venv
 fi
-installed=.venv/installed-$(firstword $(1))
+installed=.venv/installed-$(subst /,-,$(firstword $(1)))
 if ! cat $(1) | cmp -s - "$$installed"; then
 	echo "Installing $(firstword $(1)) into .venv: $$(cat $(1) | grep -c ==) packages, a minute or two, only now ..."
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r $(firstword $(1))

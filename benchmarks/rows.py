@@ -1,0 +1,68 @@
+"""The table: what is asked, what was measured, and what the peers took in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+from benchmarks.racing import Times
+
+LEGEND = """\
+object: hands out the very object, so whoever changes it changes it for all; no copy, no fencing.
+pickle: serialised so; no fencing. awaited: in a row in one event loop, whose cost is part of it."""
+MICRO = 1e6
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        what: is measured.
+        asked: of it, in words; "" if it is only shown.
+        got: in words.
+        peer: what others took, in words.
+        met: whether what is asked was met; None where nothing is.
+        figures: the same in numbers, for programs; each name says its unit.
+    """
+
+    what: str
+    asked: str
+    got: str
+    peer: str
+    met: bool | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """Return *rows* as a Markdown table."""
+    mark = {True: "yes", False: "**no**", None: ""}
+    lines = [("what", "asked", "got", "met", "peer"), ("---",) * 5]
+    lines += [(row.what, row.asked, row.got, mark[row.met], row.peer) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{LEGEND}"
+
+
+def as_data(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """Return *rows* as what JSON can say."""
+    return [asdict(row) for row in rows]
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration with three digits and the unit that suits it."""
+    unit, size = next((each for each in UNITS if seconds >= each[1]), UNITS[-1])
+    return f"{seconds / size:.3g} {unit}"
+
+
+def named(times: Times, names: Iterable[str]) -> str:
+    """Return what *names* took, each with its note."""
+    parts = []
+    for name in names:
+        note = times.notes.get(name)
+        parts.append(f"{name} {in_words(times.median(name))}" + (f" ({note})" if note else ""))
+    return "; ".join(parts)
+
+
+def micros(times: Times) -> dict[str, float]:
+    """Return the medians for programs, µs."""
+    return {f"{name}, µs": round(times.median(name) * MICRO, 3) for name in times.rounds}

@@ -1,0 +1,103 @@
+"""The benchmark of the engine beside its peers runs, and compares as it says. No figure is tested."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.racing import Pace, Times, race
+from benchmarks.rows import Row, as_table, in_words
+from benchmarks.samples import FLAT_BYTES, flat
+from cache_ext.codec.values import ValueCodec
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 60.0
+MEASURED = (
+    "L1 hit, 30 flat fields: get_or_load",
+    "L1 hit, 30 flat fields: memoize",
+    "L1 hit, order book: get",
+    "L1 hit, 2 threads",
+    "L2 hit, L1 off",
+    "L2 hit, kept in L1",
+    "5 keys from L2, L1 off",
+    "5 keys from L2, kept in L1",
+    "set",
+    "miss, loader for nothing",
+    "invalidate a tag of 50 entries",
+    "seen in another process' L1",
+)
+
+
+@pytest.fixture
+def printed_and_written(tmp_path):
+    """What a run at tiny sizes prints, and what it writes."""
+    output = tmp_path / "build" / "bench.json"
+    command = [sys.executable, "-m", "benchmarks.engine", "--tiny", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(output.read_text())
+
+
+def test_every_row_runs(printed_and_written):
+    """One command measures all rows, prints them as one table, and writes the same, the machine named."""
+    printed, written = printed_and_written
+    for what in MEASURED:
+        (row, *_) = [row for row in written["rows"] if row["what"].startswith(what)]
+        assert f"| {row['what']} | {row['asked']} | {row['got']} |" in printed
+        assert (row["met"] is None) == (row["asked"] == "")
+        assert all(figure > 0 for figure in row["figures"].values())
+    assert {"cpu", "cores", "python", "server", "load at the start"} <= written["machine"].keys()
+    assert isinstance(written["busy"], bool)
+
+
+class Runner:
+    """A contestant that writes down when it runs."""
+
+    note = ""
+
+    def __init__(self, name, track, seconds):
+        self.name = name
+        self._track = track
+        self._seconds = seconds
+
+    def seconds(self, calls):
+        """See `Contestant`."""
+        self._track.append(self.name)
+        return self._seconds
+
+
+def test_contestants_take_turns():
+    """Each round times all of them, and begins with another one."""
+    track = []
+    runners = [Runner(name, track, 1.0) for name in "ABC"]
+    times = race(runners, Pace(rounds=4, turn=0.1))
+    assert "".join(track) == "ABC" + "ABC" + "BCA" + "CAB" + "ABC"  # the first finds out how many calls
+    assert times.rounds == {name: [1.0] * 4 for name in "ABC"}
+
+
+def test_ratios_are_taken_within_a_round():
+    """What slows down a whole round changes no ratio."""
+    times = Times({"ours": [2.0, 20.0, 2.0], "theirs": [1.0, 10.0, 1.0]})
+    assert times.ratio("ours", lambda turn: turn["theirs"]) == 2.0
+    assert times.median("ours") == 2.0
+
+
+def test_the_flat_record_has_a_kilobyte():
+    """The value of the L1 rows is what they say: 30 flat fields, 1 kB."""
+    assert len(flat()) == 30
+    assert abs(len(ValueCodec().encode(flat())) - FLAT_BYTES) < 50
+
+
+def test_the_table_says_what_was_not_met():
+    """A row that missed its mark is seen at a glance."""
+    rows = [
+        Row("hit", "≤ 2 µs", in_words(3e-6), "a peer", met=False),
+        Row("set", "", in_words(0.0021), "", met=None),
+    ]
+    table = as_table(rows).splitlines()
+    assert table[2] == "| hit | ≤ 2 µs | 3 µs | **no** | a peer |"
+    assert table[3] == "| set |  | 2.1 ms |  |  |"
