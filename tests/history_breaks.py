@@ -1,0 +1,139 @@
+"""The engine broken on purpose: each entry of `BREAKS` takes one of its fences away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cache_ext.coherence.backplane import Backplane
+from cache_ext.coherence.outbox import Outbox
+from cache_ext.entry import Version
+from cache_ext.keys import bucket_of
+from cache_ext.loading.flights import Flights
+from cache_ext.loading.loads import Loading
+from cache_ext.reading import reader
+from cache_ext.reading.frames import Frame
+from cache_ext.reading.looking import Looks
+from cache_ext.reading.near import NearCache, _Remembered
+from cache_ext.runtime import Runtime
+from cache_ext.stores.base import Versions
+from cache_ext.stores.redis import RedisStore
+from cache_ext.transport.connection import RedisGateway
+
+Patch = tuple[Any, str, Any]
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+def _false(*args: Any, **kwargs: Any) -> bool:
+    return False
+
+
+def _epoch_only(self: Versions, key: str, entry: Any) -> bool:
+    return self.epochs.get(bucket_of(key)) == entry.epoch
+
+
+def _tags_only(self: Versions, key: str, entry: Any) -> bool:
+    return all(self.of(tag) == Version(epoch, counter) for tag, epoch, counter in entry.tags)
+
+
+def _outlived(self: Frame, slot: Any) -> None:
+    self.loaded = min(self.loaded, slot.loaded)
+    self.fresh_until = min(self.fresh_until, slot.fresh_until)
+    self.stale_until = min(self.stale_until, slot.stale_until)
+
+
+def _eternal(self: Frame, slot: Any) -> None:
+    for tag, version in slot.entry.versions.items():
+        self.versions.setdefault(tag, version)
+        self.inherited.setdefault(tag, version)
+
+
+def _untorn(self: Frame, slot: Any) -> None:
+    ABSORB(self, slot)
+    self.torn = False
+
+
+ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Runtime._heard
+SCRIPT = RedisGateway.script
+
+
+def _live_forever(self: Backplane, sent: float, now: float) -> None:
+    ANSWERED(self, sent, now)
+    self.trust.live_until = math.inf
+
+
+def _same_generation(self: Backplane, sent: float, now: float) -> None:
+    generation = self.trust.generation
+    ANSWERED(self, sent, now)
+    self.trust.generation = generation
+
+
+def _deaf_to(kind: str) -> Callable[[Runtime, Any], None]:
+    return lambda self, message: None if message.kind == kind else HEARD(self, message)
+
+
+def _script(name: str, fence: str, gap: str) -> list[Patch]:
+    """Return the patch that sends *gap* instead of *fence* in the script *name*."""
+
+    def script(self: RedisGateway, wanted: str) -> str:
+        sha = SCRIPT(self, wanted)
+        if wanted != name:
+            return sha
+        text = self.script_text(sha)
+        if text.count(fence) != 1:
+            raise ValueError(f"{fence!r} is not once in {name}.lua")
+        return self.register_script(text.replace(fence, gap))
+
+    return [(RedisGateway, "script", script)]
+
+
+BREAKS: dict[str, list[Patch]] = {
+    "tag versions": [(Versions, "vouch_for", _epoch_only)],
+    "key epoch": [(Versions, "vouch_for", _tags_only)],
+    "marks": [(NearCache, "_passed", _false)],
+    "own invalidation of L1": [(NearCache, "invalidate", _nothing)],
+    "heard invalidations": [(Runtime, "_heard", _deaf_to("i"))],
+    "heard deletions": [(Runtime, "_heard", _deaf_to("d"))],
+    "heard epochs": [(Runtime, "_heard", _deaf_to("e"))],
+    "replaced copies": [(NearCache, "replaced", _nothing)],
+    "marks of replaced copies": [(_Remembered, "after", lambda self, name, mark, but_by=None: (
+        False if but_by is not None else AFTER(self, name, mark)
+    ))],
+    "outdated flights": [(Flights, "outdate", _nothing)],
+    "flights too old": [(Loading, "_too_old", _false)],
+    "frame accepts": [(Frame, "accepts", lambda self, slot: True)],
+    "inherited tags": [(Frame, "absorb", _outlived)],
+    "inherited lifetimes": [(Frame, "absorb", _eternal)],
+    "torn frames": [(Frame, "absorb", _untorn)],
+    "lease token": _script("fill", "redis.call('GET', KEYS[i]) == ARGV[2]", "true"),
+    "lease removal": _script("delete", "redis.call('DEL', KEYS[i])\n", "\n"),
+    "lost version": _script("begin", "counter = sequence", "counter = '0'"),
+    "lost sequence": _script("begin", "epoch, sequence = ARGV[1]", "epoch, sequence = epoch or ARGV[1]"),
+    "run id": [(RedisStore, "_adopt", _nothing)],
+    "generation": [(Backplane, "_answered", _same_generation)],
+    "live until": [(Backplane, "_answered", _live_forever)],
+    "holes": [(Backplane, "_hole", _nothing)],
+    "settling": [(Outbox, "settle", _nothing)],
+    "joined looks": [(Looks, "_shared", lambda self, look: look.done.wait(1.0) and look.found)],
+    "unchecked life": [(reader, "UNCHECKED_LIFE", math.inf)],
+}
+AFTER = _Remembered.after
+
+
+@contextmanager
+def broken(*names: str) -> Iterator[None]:
+    """Run the body without the fences called *names*."""
+    patches = [patch for name in names for patch in BREAKS[name]]
+    before = [(thing, name, getattr(thing, name)) for thing, name, _ in patches]
+    try:
+        for thing, name, value in patches:
+            setattr(thing, name, value)
+        yield
+    finally:
+        for thing, name, value in reversed(before):
+            setattr(thing, name, value)
