@@ -27,6 +27,7 @@ BUCKETS = 32
 MAX_NAME_BYTES = 1024
 _KNOWN_NAMES = 16_384
 """Names that are remembered, so that what follows from one is worked out once."""
+_WITNESS_MARK = "\x00"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -40,6 +41,23 @@ def bucket_of(name: str) -> int:
         if end > start + 1:
             name = name[start + 1 : end]
     return zlib.crc32(name.encode()) % BUCKETS
+
+
+_WITNESSES = {bucket_of(name): name for name in (f"{_WITNESS_MARK}{n}" for n in range(16 * BUCKETS))}
+"""A name in each bucket; of so many there is one in every bucket."""
+
+
+def witness_of(key: str) -> str:
+    """Return the name that stands, as if it were a tag never invalidated, for the epoch of *key*'s bucket.
+
+    No user's name is like it: it has a control character.
+    """
+    return _WITNESSES[bucket_of(key)]
+
+
+def is_witness(name: str) -> bool:
+    """Tell whether *name* is one that `witness_of` returns."""
+    return name.startswith(_WITNESS_MARK)
 
 
 def check_name(name: str) -> str:

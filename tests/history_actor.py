@@ -51,7 +51,7 @@ class Actor:
             self._read(*rest)
         elif word == "batch":
             self._batch(*rest)
-        elif word in ("invalidate", "delete", "clear", "put"):
+        elif word in ("invalidate", "soften", "delete", "clear", "put"):
             self._write(word, *rest)
         elif word == "signal":
             self._truth.signal(*rest)
@@ -107,9 +107,7 @@ class Actor:
         end, away = time.monotonic(), self._stage.away_since(start)
         self._note("read", key=key, start=start, end=end, away=away, **facts)
 
-    def _load(
-        self, key: str, steps: Sequence[Sequence[Any]] | None, stops: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _load(self, key: str, steps: Sequence[Sequence[Any]] | None, stops: dict[str, Any]) -> dict[str, Any]:
         """Return the value of *key*. What it reads on its way stops nowhere; *stops* count again after it."""
         self._stage.stop({})
         spec, start = KEYS[key], time.monotonic()
@@ -146,18 +144,20 @@ class Actor:
 
     def _write(self, word: str, name: str = EVERYTHING) -> None:
         start, count = time.monotonic(), self._truth.advance(name)
-        receipt = "applied"
+        applied = True
         if word == "invalidate":
-            receipt = str(self._cache.invalidate_tags(name))
+            applied = self._cache.invalidate_tags(name).applied
+        elif word == "soften":
+            applied = self._cache.invalidate_tags(name, soft=True).applied
         elif word == "delete":
-            receipt = str(self._cache.delete(name))
+            applied = self._cache.delete(name).applied
         elif word == "clear":
-            receipt = str(self._cache.clear())
+            applied = self._cache.clear().applied
         else:
             self._put(name)
         end, away = time.monotonic(), self._stage.away_since(start)
         self._truth.written()
-        self._note(word, name=name, count=count, receipt=receipt, start=start, end=end, away=away)
+        self._note(word, name=name, count=count, done=applied, start=start, end=end, away=away)
 
     def _put(self, name: str) -> None:
         """Set a value that is made after its versions were noted: what is set was true at that moment."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 from cache_ext.coherence.backplane import Backplane
 from cache_ext.coherence.outbox import Outbox
-from cache_ext.entry import Version
 from cache_ext.keys import bucket_of
 from cache_ext.loading.flights import Flights
 from cache_ext.loading.loads import Loading
@@ -17,8 +18,9 @@ from cache_ext.reading import reader
 from cache_ext.reading.frames import Frame
 from cache_ext.reading.looking import Looks
 from cache_ext.reading.near import NearCache, _Remembered
+from cache_ext.reading.softened import Softened
 from cache_ext.runtime import Runtime
-from cache_ext.stores.base import Versions
+from cache_ext.stores.base import Judgement, Versions
 from cache_ext.stores.redis import RedisStore
 from cache_ext.transport.connection import RedisGateway
 
@@ -33,12 +35,17 @@ def _false(*args: Any, **kwargs: Any) -> bool:
     return False
 
 
-def _epoch_only(self: Versions, key: str, entry: Any) -> bool:
-    return self.epochs.get(bucket_of(key)) == entry.epoch
+def _epoch_only(self: Versions, key: str, entry: Any) -> Judgement:
+    return Judgement.GOOD if self.epochs.get(bucket_of(key)) == entry.epoch else Judgement.GONE
 
 
-def _tags_only(self: Versions, key: str, entry: Any) -> bool:
-    return all(self.of(tag) == Version(epoch, counter) for tag, epoch, counter in entry.tags)
+def _tags_only(self: Versions, key: str, entry: Any) -> Judgement:
+    return JUDGE(replace(self, epochs={**self.epochs, bucket_of(key): entry.epoch}), key, entry)
+
+
+def _hard_only(self: Versions, key: str, entry: Any) -> Judgement:
+    judgement = JUDGE(self, key, entry)
+    return Judgement.GOOD if judgement is Judgement.STALE else judgement
 
 
 def _outlived(self: Frame, slot: Any) -> None:
@@ -58,7 +65,20 @@ def _untorn(self: Frame, slot: Any) -> None:
     self.torn = False
 
 
+def _unwitnessed(self: Frame, slot: Any) -> None:
+    before = dict(self.inherited)
+    ABSORB(self, slot)
+    if not slot.entry.tags:
+        self.inherited = before
+
+
+def _joined_by_anybody(self: Looks, look: Any) -> Any:
+    with patch.object(Frame, "accepts", lambda self, slot: True):
+        return SHARED(self, look)
+
+
 ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Runtime._heard
+JUDGE, SHARED = Versions.judge, Looks._shared
 SCRIPT = RedisGateway.script
 
 
@@ -78,7 +98,7 @@ def _deaf_to(kind: str) -> Callable[[Runtime, Any], None]:
 
 
 def _script(name: str, fence: str, gap: str) -> list[Patch]:
-    """Return the patch that sends *gap* instead of *fence* in the script *name*."""
+    """Return the change that sends *gap* instead of *fence* in the script *name*."""
 
     def script(self: RedisGateway, wanted: str) -> str:
         sha = SCRIPT(self, wanted)
@@ -93,17 +113,21 @@ def _script(name: str, fence: str, gap: str) -> list[Patch]:
 
 
 BREAKS: dict[str, list[Patch]] = {
-    "tag versions": [(Versions, "vouch_for", _epoch_only)],
-    "key epoch": [(Versions, "vouch_for", _tags_only)],
-    "marks": [(NearCache, "_passed", _false)],
+    "tag versions": [(Versions, "judge", _epoch_only)],
+    "key epoch": [(Versions, "judge", _tags_only)],
+    "marks": [(NearCache, "_ended", _false)],
     "own invalidation of L1": [(NearCache, "invalidate", _nothing)],
     "heard invalidations": [(Runtime, "_heard", _deaf_to("i"))],
     "heard deletions": [(Runtime, "_heard", _deaf_to("d"))],
     "heard epochs": [(Runtime, "_heard", _deaf_to("e"))],
     "replaced copies": [(NearCache, "replaced", _nothing)],
-    "marks of replaced copies": [(_Remembered, "after", lambda self, name, mark, but_by=None: (
-        False if but_by is not None else AFTER(self, name, mark)
-    ))],
+    "marks of replaced copies": [
+        (
+            _Remembered,
+            "after",
+            lambda self, name, mark, but_by=None: False if but_by is not None else AFTER(self, name, mark),
+        )
+    ],
     "outdated flights": [(Flights, "outdate", _nothing)],
     "flights too old": [(Loading, "_too_old", _false)],
     "frame accepts": [(Frame, "accepts", lambda self, slot: True)],
@@ -112,7 +136,7 @@ BREAKS: dict[str, list[Patch]] = {
     "torn frames": [(Frame, "absorb", _untorn)],
     "lease token": _script("fill", "redis.call('GET', KEYS[i]) == ARGV[2]", "true"),
     "lease removal": _script("delete", "redis.call('DEL', KEYS[i])\n", "\n"),
-    "lost version": _script("begin", "counter = sequence", "counter = '0'"),
+    "lost version": _script("begin", "version = sequence", "version = '0'"),
     "lost sequence": _script("begin", "epoch, sequence = ARGV[1]", "epoch, sequence = epoch or ARGV[1]"),
     "run id": [(RedisStore, "_adopt", _nothing)],
     "generation": [(Backplane, "_answered", _same_generation)],
@@ -120,6 +144,12 @@ BREAKS: dict[str, list[Patch]] = {
     "holes": [(Backplane, "_hole", _nothing)],
     "settling": [(Outbox, "settle", _nothing)],
     "joined looks": [(Looks, "_shared", lambda self, look: look.done.wait(1.0) and look.found)],
+    "joined looks inside loads": [(Looks, "_shared", _joined_by_anybody)],
+    "untagged parts": [(Frame, "absorb", _unwitnessed)],
+    "soft versions": [(Versions, "judge", _hard_only)],
+    "heard softenings": [(Runtime, "_heard", _deaf_to("s"))],
+    "own softening of L1": [(NearCache, "soften", _nothing)],
+    "marks of softenings": [(Softened, "stale_since", _nothing)],
     "unchecked life": [(reader, "UNCHECKED_LIFE", math.inf)],
 }
 AFTER = _Remembered.after
@@ -128,7 +158,7 @@ AFTER = _Remembered.after
 @contextmanager
 def broken(*names: str) -> Iterator[None]:
     """Run the body without the fences called *names*."""
-    patches = [patch for name in names for patch in BREAKS[name]]
+    patches = [each for name in names for each in BREAKS[name]]
     before = [(thing, name, getattr(thing, name)) for thing, name, _ in patches]
     try:
         for thing, name, value in patches:

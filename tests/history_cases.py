@@ -72,7 +72,9 @@ REPLACED_WHILE_READ = _plan(
 PUT_AND_EVICTED = _plan(
     [
         [_held("a", 1, 4)],
-        _after(1, ["put", "a"], ["signal", 2], ["wait", 3], ["evict", "a"], _stopped("a", "after board", 4, 4)),
+        _after(
+            1, ["put", "a"], ["signal", 2], ["wait", 3], ["evict", "a"], _stopped("a", "after board", 4, 4)
+        ),
     ],
     faults=[["wait", 2], ["lose value", "a"], ["signal", 3]],
 )
@@ -208,6 +210,25 @@ UNCHECKED = _plan(
         ]
     ],
 )
+UNTAGGED_PART = _plan(
+    [[["read", "bare"], ["lose"], ["signal", 1], ["wait", 2], ["read", "heir"], ["signal", 3]]],
+    [_after(1, ["clear"], ["signal", 2], ["wait", 3], ["read", "heir"])],
+)
+SOFT_IN_L2 = _plan(
+    [[["read", "a"], ["soften", "red"], ["signal", 1]]],
+    [_after(1, ["read", "a"])],
+)
+SOFT_ELSEWHERE = _plan(
+    [[["read", "a"], ["signal", 1]], _after(2, ["soften", "red"], ["signal", 3])],
+    [_after(1, ["read", "a"], ["signal", 2], ["wait", 3], ["sync"], ["read", "a"])],
+)
+OWN_SOFT = _plan([[["read", "a"], ["soften", "red"], ["read", "a"]]])
+OVERTAKEN_BY_SOFT = _plan(
+    [
+        [_held("a", 1, 2), ["signal", 3]],
+        _after(1, ["soften", "red"], ["signal", 2], ["wait", 3], ["read", "a"]),
+    ],
+)
 CASES = {
     "tag versions": SECOND_READER,
     "key epoch": CLEARED,
@@ -234,9 +255,11 @@ CASES = {
     "holes": LOST_MESSAGE,
     "settling": QUEUED,
     "joined looks": JOINED_LOOK,
+    "joined looks inside loads": LOOK_INSIDE_LOAD,
+    "untagged parts": UNTAGGED_PART,
+    "soft versions": SOFT_IN_L2,
+    "heard softenings": SOFT_ELSEWHERE,
+    "own softening of L1": OWN_SOFT,
+    "marks of softenings": OVERTAKEN_BY_SOFT,
     "unchecked life": UNCHECKED,
 }
-UNTAGGED_PART = _plan(
-    [[["read", "bare"], ["lose"], ["signal", 1], ["wait", 2], ["read", "heir"], ["signal", 3]]],
-    [_after(1, ["clear"], ["signal", 2], ["wait", 3], ["read", "heir"])],
-)

@@ -14,7 +14,7 @@ from tests.history_keys import EVERYTHING, KEYS
 from tests.history_stage import UNCHECKED_LIFE
 
 Event = dict[str, Any]
-WRITES = ("invalidate", "delete", "clear", "put")
+WRITES = ("invalidate", "soften", "delete", "clear", "put")
 ROUNDING = 0.005
 """Seconds by which a lifetime may look longer: entries tell it in milliseconds of Redis' clock."""
 
@@ -35,7 +35,7 @@ def _settled(writes: Sequence[Event], events: Sequence[Event]) -> list[Event]:
     told = [event for event in events if event["what"] == "settle"]
     for write in writes:
         ends = [each["end"] for each in told if _same(each, write) and each["start"] >= write["end"]]
-        write["applied"] = write["end"] if write["receipt"] == "applied" else min(ends, default=float("inf"))
+        write["applied"] = write["end"] if write["done"] else min(ends, default=float("inf"))
     return [write for write in writes if write["what"] != "put" or not _is_contested(write, writes)]
 
 
@@ -51,6 +51,8 @@ def _is_contested(put: Event, writes: Iterable[Event]) -> bool:
 def _resurrects(read: Event, write: Event, events: Sequence[Event]) -> bool:
     """Tell whether *read* gave something older than *write*, though *write* was over, and known to it."""
     if not any(name == write["name"] and count < write["count"] for name, count in read["value"]["of"]):
+        return False
+    if write["what"] == "soften" and read["outcome"] == "stale":
         return False
     if _same(read, write):
         return write["end"] <= read["start"]
@@ -84,6 +86,9 @@ def _outlived(read: Event) -> Iterator[str]:
     end = value["until"] if outcome == "hit" else value["kept"]
     if outcome != "miss" and read["start"] > end + ROUNDING:
         yield f"{read['start'] - end:.3f} s too old: {read}"
+    spared = read["away"] or read["layer"] == "origin"
+    if outcome == "stale" and not KEYS[read["key"]].policy.stale_for and not spared:
+        yield f"too old by any measure: {read}"
 
 
 def _same(one: Event, other: Event) -> bool:
@@ -92,5 +97,5 @@ def _same(one: Event, other: Event) -> bool:
 
 def _told(read: Event, write: Event) -> str:
     what = "everything" if write["name"] == EVERYTHING else write["name"]
-    late = read["start"] - write["applied"]
+    late = read["start"] - write["end"]
     return f"older than {write['what']} {what} #{write['count']}, over {late:.4f} s before: {read} | {write}"

@@ -25,10 +25,12 @@ LOADS = st.sampled_from(
     ]
 )
 READS = st.builds(lambda key, load: ["read", key, {"load": load}], ALL_KEYS, LOADS)
-BATCHES = st.lists(st.sampled_from(SIMPLE), min_size=2, max_size=5, unique=True).map(lambda keys: ["batch", keys])
+BATCHES = st.lists(st.sampled_from(SIMPLE), min_size=2, max_size=5, unique=True).map(
+    lambda keys: ["batch", keys]
+)
 WRITES = st.one_of(
     st.sampled_from(TAGS).map(lambda tag: ["invalidate", tag]),
-    st.sampled_from(TAGS).map(lambda tag: ["invalidate", tag]),
+    st.sampled_from(TAGS).map(lambda tag: ["soften", tag]),
     ALL_KEYS.map(lambda key: ["delete", key]),
     st.sampled_from(SIMPLE).map(lambda key: ["put", key]),
     st.just(["clear"]),
@@ -73,16 +75,16 @@ def stormy_plans() -> st.SearchStrategy[Plan]:
         steps = [step for pair in faults for step in pair]
         killed = {step[1] for step in steps if step[0] == "kill"}
         impatient = {"op_timeout": 0.1} if any(step[0] == "pause" for step in steps) else {}
-        return _with_finale(
-            Plan(members, steps, {each: reborn[each] for each in killed}, settings=impatient)
-        )
+        return _with_finale(Plan(members, steps, {each: reborn[each] for each in killed}, settings=impatient))
 
     return st.builds(plan, _members(WILD), _members(WILD), faults)
 
 
 def _with_finale(plan: Plan) -> Plan:
     """Return *plan* with an end: when all is quiet again, everybody reads everything."""
-    flags = {number: range(1 + number * MAX_THREADS, 1 + (number + 1) * MAX_THREADS) for number in range(MEMBERS)}
+    flags = {
+        number: range(1 + number * MAX_THREADS, 1 + (number + 1) * MAX_THREADS) for number in range(MEMBERS)
+    }
     told = {number: 1 + MEMBERS * MAX_THREADS + number for number in range(MEMBERS)}
 
     def ended(number: int, parts: Sequence[Sequence[Step]]) -> Iterator[list[Step]]:

@@ -55,7 +55,15 @@ class Member:
         self.events = folder / f"events-{number}"
         self.log = folder / f"log-{number}"
         command = [sys.executable, "-m", "tests.history_member", str(number), str(folder)]
-        launcher = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid()), str(int(signal.SIGKILL))]
+        launcher = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            DIE_WITH_PARENT,
+            str(os.getpid()),
+            str(int(signal.SIGKILL)),
+        ]
         self.events.touch()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What can happen to one process of a history from within: stops at chosen steps, a cut line, lost messages."""
+"""What can happen to one process of a history from within: stops at steps, a cut line, lost messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The origin's data, and the signals between the processes of a history: a small file that all have mapped."""
+"""The origin's data, and signals between the processes of a history: a small file that all have mapped."""
 
 from __future__ import annotations
 

@@ -51,6 +51,15 @@ def test_what_was_made_after_is_not_outdated(cache, how):
     assert not Receipt.parse(str(receipt)).outdates("k", new)
 
 
+def test_what_was_made_of_something_cleared_is_outdated(cache):
+    """A load that begins after `clear` but takes a copy from before it brings what the receipt recognises."""
+    part = held(cache)
+    receipt = cache.clear()
+    made = msgspec.structs.replace(held(cache, "made", ()), tags=part.tags)
+    assert receipt.outdates("made", made)
+    assert Receipt.parse(str(receipt)).outdates("made", made)
+
+
 def test_later_invalidations_do_not_bring_back(cache):
     """A receipt goes on to recognise what is old while others invalidate the same tag."""
     old = held(cache)

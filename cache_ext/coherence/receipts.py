@@ -92,7 +92,7 @@ class Receipt(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         Then the shared store is to be asked; its answer counts, whatever this says of it: the store may
         have lost the epoch of which the receipt speaks. What a queued one names is always outdated.
         """
-        if self.everything or (self.epochs and entry.epoch != self.epochs[bucket_of(key)]):
+        if self.everything or (self.epochs and not self._covers(key, entry)):
             return True
         if self.keys and _digest(key) in self.keys:
             return True
@@ -102,6 +102,11 @@ class Receipt(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
             if noted is not None and (noted[0] != epoch or noted[1] < counter):
                 return True
         return False
+
+    def _covers(self, key: str, entry: Entry) -> bool:
+        """Tell whether *entry*, and all it was made of, is of the epochs that the clearing began."""
+        made = [(key, entry.epoch), *((tag, epoch) for tag, epoch, _ in entry.tags)]
+        return all(self.epochs[bucket_of(name)] == epoch for name, epoch in made)
 
     def __str__(self) -> str:
         text = _text(self)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 from cache_ext.entry import Version
 from cache_ext.errors import NestedLoadError
+from cache_ext.keys import witness_of
 from cache_ext.reading.slot import Slot
 
 
@@ -42,8 +43,12 @@ class Frame:
         return True
 
     def absorb(self, slot: Slot) -> None:
-        """Take over the versions and the lifetime of what was just read; a contradiction tears the frame."""
-        for tag, version in slot.entry.versions.items():
+        """Take over the versions and the lifetime of what was just read; a contradiction tears the frame.
+
+        What has no tags stands on the epoch of its bucket alone: `clear` may replace it unheard of here.
+        """
+        versions = slot.entry.versions or {witness_of(slot.key): Version(slot.entry.epoch, 0)}
+        for tag, version in versions.items():
             if self.versions.setdefault(tag, version) != version:
                 self.torn = True
             self.inherited.setdefault(tag, version)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 
 from cache_ext.coherence.backplane import Trust
+from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Found, Reader
 
@@ -93,8 +94,12 @@ class Looks:
             look.done.set()
 
     def _shared(self, look: _Look) -> Found | None:
-        """Return what *look* found, unless one of its names was invalidated since it began."""
+        """Return what *look* found, unless this process, or load, knows better."""
         found = look.found if look.done.wait(PATIENCE) else None
-        if found is None or (found.slot is not None and self._near.passed(found.slot, look.since)):
+        if found is None:
             return None
+        if (slot := found.slot) is not None:
+            frame = current_frame()
+            if self._near.passed(slot, look.since) or not (frame is None or frame.accepts(slot)):
+                return None
         return found._replace(layer="l1")

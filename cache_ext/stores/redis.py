@@ -10,7 +10,7 @@ from typing import Any
 from cache_ext.coherence.messages import encode_names
 from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
-from cache_ext.keys import BUCKETS, KeySpace
+from cache_ext.keys import BUCKETS, KeySpace, is_witness
 from cache_ext.stores.base import Snapshot, Standing, Started, Versions, Write
 from cache_ext.stores.plans import Plans, by_bucket
 from cache_ext.transport.commands import Command
@@ -208,3 +208,5 @@ def _standings(tags: Sequence[str], found: Sequence[Any]) -> Iterable[tuple[str,
     for tag, version in zip(tags, found, strict=True):
         if isinstance(version, bytes) and (match := _VERSION.fullmatch(version)):
             yield tag, Standing(int(match[1]), int(match[2] or 0))
+        elif is_witness(tag):
+            yield tag, Standing(0)
