@@ -1,5 +1,6 @@
 """A two-level cache for Flask and for any Python: fenced, coalesced, invalidated by events."""
 
+from cache_ext import events
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS
@@ -13,6 +14,7 @@ from cache_ext.errors import (
     StoreUnavailable,
     UnsupportedValue,
 )
+from cache_ext.hooks.event import Emitted, Event, Fate
 from cache_ext.loading.origin import Loaded, NotLoaded
 from cache_ext.opening import open_cache
 from cache_ext.policy import CachePolicy
@@ -29,6 +31,9 @@ __all__ = [
     "CacheSettings",
     "CircuitOpen",
     "ConfigurationError",
+    "Emitted",
+    "Event",
+    "Fate",
     "Fetched",
     "Loaded",
     "NestedLoadError",
@@ -41,5 +46,6 @@ __all__ = [
     "TieredCache",
     "UnsupportedValue",
     "cache_of",
+    "events",
     "open_cache",
 ]

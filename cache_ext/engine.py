@@ -19,6 +19,7 @@ from cache_ext.coherence.invalidation import clear, delete_keys, invalidate_tags
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
 from cache_ext.events import Announcer
+from cache_ext.hooks.registry import Registry
 from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.origin import Job, NotLoaded
 from cache_ext.policy import CachePolicy, policy_for
@@ -46,9 +47,11 @@ class TieredCache:
         self.settings = settings
         self.gateway = gateway
         self._values = ValueCodec()
-        self._codec = EntryCodec(
-            self._values, KeyRing(settings.secret_keys, settings.namespace), settings.max_entry_bytes
-        )
+        self._registry = Registry()
+        self.register_type = self._values.register
+        """Makes values of a type cacheable; see `ValueCodec.register`."""
+        ring = KeyRing(settings.secret_keys, settings.namespace)
+        self._codec = EntryCodec(self._values, ring, settings.max_entry_bytes)
         self._begin()
         myself = weakref.ref(self)
 
@@ -60,19 +63,8 @@ class TieredCache:
 
     def _begin(self) -> None:
         self.runtime = Runtime(self.settings, self.gateway, self._codec, announce=Announcer(self))
+        self.hooks = self.runtime.add_hooks(self._registry, self._values)
         self._fetcher = Fetcher(self.runtime, time.monotonic)
-
-    def register_type(
-        self,
-        kind: type[T],
-        *,
-        name: str,
-        encode: Callable[[T], bytes] | None = None,
-        decode: Callable[[bytes], T] | None = None,
-        shared: bool = False,
-    ) -> None:
-        """Make values of *kind* cacheable; see `ValueCodec.register`."""
-        self._values.register(kind, name=name, encode=encode, decode=decode, shared=shared)
 
     def start(self) -> None:
         """Connect and start this process' threads now, rather than at the first read."""

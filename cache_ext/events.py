@@ -116,8 +116,8 @@ class CircuitChanged(NamedTuple):
     state: str
 
 
-Event = Read | Load | Evicted | Invalidated | CircuitChanged
-Announce = Callable[[Signal, Event], None]
+Happening = Read | Load | Evicted | Invalidated | CircuitChanged
+Announce = Callable[[Signal, Happening], None]
 """Calls the receivers of a signal; ask ``signal.receivers`` before, so that it costs nothing without any."""
 
 
@@ -131,7 +131,7 @@ class Announcer:
     def __init__(self, sender: object) -> None:
         self._sender = weakref.ref(sender)
 
-    def __call__(self, signal: Signal, event: Event) -> None:
+    def __call__(self, signal: Signal, event: Happening) -> None:
         """Call each receiver of *signal* that listens to this cache; log what it raises."""
         sender = self._sender()
         if sender is None or signal.is_muted:
@@ -145,5 +145,5 @@ class Announcer:
                 log.exception("a receiver of %s failed", type(event).__name__)
 
 
-def unheard(signal: Signal, event: Event) -> None:
+def unheard(signal: Signal, event: Happening) -> None:
     """Announce to nobody: for parts that belong to no cache."""

@@ -10,6 +10,7 @@ the tag ``pair:SOL-USDC``, so that one command reads a value and the version tha
     shivx:{07}:l:price:{pair:SOL-USDC}   the lease of whoever loads it
     shivx:{07}:t:pair:SOL-USDC           the tag's version: the sequence number that last invalidated it
     shivx:{07}:seq · :epoch · :run       the bucket's sequence, its epoch, the server run it was made in
+    shivx:{00}:x:events                  what else is kept (see `hooks.stream`)
     shivx:{07}:bus                       the channel on which the bucket's changes are published
 """
 
@@ -114,6 +115,10 @@ class KeySpace:
     def version(self, tag: str) -> str:
         """Return where the version of *tag* lies."""
         return self._prefixes[bucket_of(tag)] + "t:" + tag
+
+    def place(self, bucket: int, what: str) -> str:
+        """Return where *what*, which is neither entry nor version, lies in *bucket*."""
+        return self._prefixes[bucket] + "x:" + what
 
     def epoch(self, bucket: int) -> str:
         """Return where the epoch of *bucket* lies."""

@@ -35,7 +35,7 @@ load_duration = Histogram(
 )
 operation_duration = Histogram(
     "cache_operation_duration_seconds",
-    "Round trips to Redis by operation (read, begin, fill, release, delete, invalidate, clear, other).",
+    "Round trips to Redis by operation (read, begin, fill, release, delete, invalidate, clear, emit, other).",
     ("operation",),
     buckets=DURATION_BUCKETS,
 )
@@ -44,6 +44,12 @@ invalidations = Counter(
     "cache_invalidations", "Invalidations asked for here, by reason (tag, key, clear).", ("reason",)
 )
 payload_errors = Counter("cache_payload_errors", "Stored bytes that could not be decoded: treated as misses.")
+hook_events = Counter(
+    "cache_hook_events",
+    "Events emitted here (accepted, repeated, here, queued) and what became of them in hooks run here (done, "
+    "failed, set_aside, undecodable, lost), by outcome.",
+    ("outcome",),
+)
 connections = Counter("redis_connections", "Connections to Redis opened.")
 connection_errors = Counter(
     "redis_connection_errors",

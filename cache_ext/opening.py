@@ -10,8 +10,8 @@ import redis
 
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
-from cache_ext.runtime import make_gateway
 from cache_ext.settings import CacheSettings
+from cache_ext.transport.opening import make_gateway
 
 
 def open_cache(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-from urllib.parse import urlsplit
-
-import redis
 
 from cache_ext import events, metrics
 from cache_ext.codec.entries import EntryCodec
+from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.backplane import BOUND, Backplane, Trust
 from cache_ext.coherence.messages import Message
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import Version
+from cache_ext.hooks.emitting import Hooks
+from cache_ext.hooks.registry import Registry
+from cache_ext.hooks.stream import EventStream
 from cache_ext.keys import KeySpace
 from cache_ext.loading.filling import Filler
 from cache_ext.loading.flights import Flights
@@ -31,7 +31,7 @@ from cache_ext.settings import CacheSettings
 from cache_ext.stores.base import Store
 from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import RedisStore
-from cache_ext.transport.breaker import CircuitBreaker, State
+from cache_ext.transport.breaker import State
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
 
@@ -49,6 +49,8 @@ class Runtime:
         monotonic: the clock, seconds.
         announce: calls the receivers of signals.
     """
+
+    hooks: Hooks | None = None
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class Runtime:
                 self.gateway.breaker,
                 self.gateway.probe,
                 self.outbox.settle,
-                self._observe,
+                self._each_second,
                 self._monotonic,
             )
             self._upkeep.start()
@@ -122,6 +124,8 @@ class Runtime:
     def close(self) -> None:
         """Wait for the loads under way and stop the threads."""
         self.refresher.close(CLOSE_PATIENCE)
+        if self.hooks is not None:
+            self.hooks.close(CLOSE_PATIENCE)
         with self._lock:
             if self._started:
                 for thread in (self._backplane, self._upkeep):
@@ -129,6 +133,12 @@ class Runtime:
                         thread.stop()
         if self.gateway is not None:
             self.gateway.close()
+
+    def add_hooks(self, registry: Registry, values: ValueCodec) -> Hooks:
+        """Let this process emit events, and run the hooks of *registry*."""
+        stream = None if self.gateway is None else EventStream(self.gateway, self.keyspace)
+        self.hooks = Hooks(registry, stream, values, self.settings, self.start, self._monotonic)
+        return self.hooks
 
     def _make_store(self) -> Store:
         if not self.settings.enabled or self.settings.redis_url == "null://":
@@ -164,6 +174,11 @@ class Runtime:
             monotonic=self._monotonic,
         )
         return self._backplane.trust
+
+    def _each_second(self) -> None:
+        self._observe()
+        if self.hooks is not None:
+            self.hooks.tick()
 
     def _observe(self) -> None:
         """Set the gauges of this process."""
@@ -205,35 +220,9 @@ class Runtime:
             self.flights.wake(names)
         elif message.kind == "r":
             self.flights.wake(names)
+        elif message.kind == "h":
+            if self.hooks is not None:
+                self.hooks.wake(*names)
         else:
             self.near.clear()
             self._gap()
-
-
-def make_gateway(
-    settings: CacheSettings,
-    monotonic: Callable[[], float] = time.monotonic,
-    before_connect: Callable[[], None] | None = None,
-    client: redis.Redis | None = None,
-) -> RedisGateway | None:
-    """Return the way to the Redis of *settings* or *client*, None for ``memory://`` and ``null://``."""
-    if urlsplit(settings.redis_url).scheme in ("memory", "null") or not settings.enabled:
-        return None
-    breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_cooldown, monotonic)
-    return RedisGateway(
-        settings, breaker, monotonic=monotonic, before_connect=before_connect, options=_address(client)
-    )
-
-
-def _address(client: redis.Redis | None) -> dict[str, Any] | None:
-    """Return where *client* connects to, and as whom."""
-    if client is None:
-        return None
-    pool = client.connection_pool
-    wanted = ("host", "port", "path", "db", "username", "password", "credential_provider")
-    options = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if name in wanted or name.startswith("ssl_")
-    }
-    return options | {"connection_class": pool.connection_class}

@@ -7,6 +7,7 @@
     f  keys were filled (the epoch field carries the load's token)
     r  leases were released without a value
     e  the bucket's epoch was replaced
+    h  events of these names were emitted (epoch and sequence say nothing)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 
 from cache_ext.errors import PayloadError
 
-Kind = Literal["i", "s", "d", "f", "r", "e"]
+Kind = Literal["i", "s", "d", "f", "r", "e", "h"]
 NUMBERED = frozenset({"i", "s", "d", "e"})
 """Kinds that advance the sequence, so that a missing one is noticed."""
 _names = msgspec.msgpack.Decoder(tuple[str, ...])
@@ -46,7 +47,7 @@ def decode(data: bytes) -> Message:
     """
     try:
         kind, stamp, sequence, names = data.split(b":", 3)
-        if kind not in (b"i", b"s", b"d", b"f", b"r", b"e"):
+        if kind not in (b"i", b"s", b"d", b"f", b"r", b"e", b"h"):
             raise PayloadError(f"unknown kind of message {kind!r}")
         return Message(
             cast("Kind", kind.decode()), stamp, int(sequence), _names.decode(names) if names else ()

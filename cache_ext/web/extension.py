@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, current_app
 
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
-from cache_ext.runtime import make_gateway
+from cache_ext.hooks.event import Emitted, Event
+from cache_ext.hooks.registry import Registry
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.budget import budget
+from cache_ext.transport.opening import make_gateway
 from cache_ext.web.cli import command_group
 from cache_ext.web.decorators import memoize
 from cache_ext.web.responses import register_responses
 from cache_ext.web.state import EXTENSION_KEY, cache_of
 from cache_ext.web.views import cached
+
+F = TypeVar("F", bound=Callable[[Event], Any])
 
 
 class CacheExt:
@@ -32,6 +36,7 @@ class CacheExt:
 
     def __init__(self, app: Flask | None = None, *, before_connect: Callable[[], None] | None = None) -> None:
         self._before_connect = before_connect
+        self._hooks = Registry()
         if app is not None:
             self.init_app(app)
 
@@ -48,10 +53,22 @@ class CacheExt:
         settings = CacheSettings.from_config(app.config)
         cache = TieredCache(settings, make_gateway(settings, before_connect=self._before_connect))
         register_responses(cache)
+        cache.hooks.registry.follow(self._hooks, app.app_context)
         app.extensions[EXTENSION_KEY] = cache
         app.cli.add_command(command_group())
         app.wsgi_app = _Budgeted(app.wsgi_app, settings.op_timeout)  # type: ignore[method-assign]
         return cache
+
+    def on(self, event: str, *, name: str | None = None) -> Callable[[F], F]:
+        """Return a decorator that has its function called with each `Event` of the name *event*.
+
+        It is called within the context of each application that this extension serves; see `Hooks.on`.
+        """
+        return self._hooks.on(event, name=name)
+
+    def emit(self, name: str, data: Any = None, *, id: str | None = None) -> Emitted:
+        """Have the hooks of the current application called; see `Hooks.emit`."""
+        return self.cache.hooks.emit(name, data, id=id)
 
     @property
     def cache(self) -> TieredCache:

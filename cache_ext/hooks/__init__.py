@@ -1,0 +1,1 @@
+"""Hooks: functions that are called when somebody emits an event, each once among all processes."""

@@ -1,0 +1,51 @@
+"""A process that has hooks, for tests: ``hooks_member.py URL NAMESPACE ROLE``.
+
+It reports to database 1 of the same server: counts itself in ``ready`` and appends "pid event-id" to
+``begun`` when a hook is called and to ``runs`` when it ends. In the role ``slow`` it ends when something is
+pushed to ``release``. It goes on until it is terminated.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if "gevent" in sys.argv:
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import os
+import signal
+import threading
+
+import redis
+
+from cache_ext import open_cache
+from tests.caches import connected
+
+LONGEST_RUN = 60.0
+
+
+def main() -> None:
+    """Run hooks until told to end."""
+    url, namespace, role = sys.argv[1:4]
+    desk = redis.Redis.from_url(url.replace("/0", "/1"), decode_responses=True)
+    cache = open_cache(url, namespace=namespace, op_timeout=2.0, pool_size=4)
+
+    @cache.hooks.on("trade_executed", name="note")
+    def note(event):
+        desk.rpush("begun", f"{os.getpid()} {event.id}")
+        if role == "slow":
+            desk.blpop(["release"], LONGEST_RUN)
+        desk.rpush("runs", f"{os.getpid()} {event.id}")
+
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    connected(cache)
+    desk.incr("ready")
+    ended.wait()
+    cache.close()
+
+
+if __name__ == "__main__":
+    main()
