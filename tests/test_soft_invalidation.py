@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 import redis
 
 from cache_ext import MISS, CachePolicy, Outcome
+from cache_ext.codec.entries import FORMAT
 from cache_ext.coherence.backplane import BOUND
-from cache_ext.keys import KeySpace
+from cache_ext.entry import Entry, Version, new_stamp
+from cache_ext.keys import KeySpace, bucket_of
+from cache_ext.reading.slot import Slot
+from cache_ext.reading.softened import Softened
+from cache_ext.stores.base import Judgement, Standing, Versions
 from tests.caches import begin, connected, deaf, stop_after, stop_before
 from tests.races import KEY, LATE_STEPS, STEPS, TAG, Source, has_heard
 from tests.servers import KINDS
@@ -281,6 +287,126 @@ def test_who_waits_for_another_process_takes_no_stale_value_for_fresh(make_cache
     stop.go()
     assert loading.result(5)[0] == "old"
     assert late.result(5) == ("new", Outcome.MISS)
+
+
+@pytest.mark.parametrize("soft", [True, False], ids=["soft", "hard"])
+def test_what_passes_while_the_loader_fails_decides_on_the_last_resort(cache, source, soft):
+    """The old value still serves for a load that a soft invalidation passed, but not after a hard one."""
+    fetch(cache, source, SAFE)
+    cache.invalidate_tags(TAG, soft=True)
+    stop = stop_before(source, "look")
+    source.value = LookupError()
+
+    def load():
+        raise source.look()
+
+    reading = begin(lambda: cache.fetch(KEY, load, policy=SAFE, tags=[TAG]))
+    stop.wait()
+    cache.invalidate_tags(TAG, soft=soft)
+    stop.go()
+    if soft:
+        assert (reading.result(5).value, reading.result().outcome) == ("old", Outcome.STALE)
+    else:
+        with pytest.raises(LookupError):
+            reading.result(5)
+
+
+@pytest.mark.parametrize("step", LATE_STEPS)
+def test_a_load_that_it_passes_in_a_process_alone(make_cache, source, step):
+    """The values of `memory://` are fenced by the same rule, at every step."""
+    cache = make_cache()
+    stop = STEPS[step](cache, source)
+    loading = begin(lambda: fetch(cache, source, BOTH))
+    stop.wait()
+    late = begin(lambda: soften(cache, make_cache, "", "here"))
+    assert late.result(5).applied
+    stop.go()
+    assert loading.result(5)[0] == "old"
+    assert cache.get(KEY) is MISS
+    answer = cache.fetch(KEY, down, policy=SAFE, tags=[TAG])
+    assert (answer.value, answer.outcome) == ("old", Outcome.STALE)
+
+
+def test_nobody_waits_for_a_load_that_is_older(make_cache, source):
+    """Who comes after a soft invalidation loads at once, while the load before it is still at work."""
+    cache = make_cache()
+    stop = stop_after(source, "look")
+    early = begin(lambda: fetch(cache, source))
+    stop.wait()
+    cache.invalidate_tags(TAG, soft=True)
+    assert fetch(cache, Source("new")) == ("new", Outcome.MISS)
+    stop.go()
+    assert early.result(5)[0] == "old"
+
+
+def entry_under(*tags):
+    """Return an entry that was made under these (tag, counter) pairs of one epoch."""
+    credentials = tuple((tag, b"e", counter) for tag, counter in tags)
+    return Entry(
+        format=FORMAT,
+        token=new_stamp(),
+        epoch=b"e",
+        loaded_at=0,
+        ttl=1000,
+        stale_for=500,
+        load_time=1,
+        tags=credentials,
+        sealed=False,
+        payload=msgspec.Raw(b"\xc0"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("standing", "noted", "judgement"),
+    [
+        (Standing(5), 5, Judgement.GOOD),
+        (Standing(5), 4, Judgement.GONE),
+        (Standing(5), 6, Judgement.GONE),  # of a future that was rolled back
+        (Standing(5, 9), 9, Judgement.GOOD),
+        (Standing(5, 9), 10, Judgement.GONE),
+        (Standing(5, 9), 7, Judgement.STALE),  # made between two soft ones
+        (Standing(5, 9), 5, Judgement.STALE),
+        (Standing(5, 9), 4, Judgement.GONE),
+    ],
+)
+def test_an_entry_is_judged_by_both_numbers(standing, noted, judgement):
+    """Older than the hard one or newer than both is gone; older than the soft one is stale."""
+    versions = Versions(10, {bucket_of("k"): b"e", bucket_of(TAG): b"e"}, {TAG: standing})
+    assert versions.judge("k", entry_under((TAG, noted))) is judgement
+
+
+def test_the_worst_of_the_tags_decides():
+    """One good tag does not help, nor does a stale one hide one that is gone."""
+    epochs = {bucket_of(name): b"e" for name in ("k", "a", "b", "c")}
+    versions = Versions(10, epochs, {"a": Standing(1), "b": Standing(1, 5), "c": Standing(6)})
+    assert versions.judge("k", entry_under(("a", 1), ("b", 1))) is Judgement.STALE
+    assert versions.judge("k", entry_under(("b", 1), ("c", 1))) is Judgement.GONE
+    assert versions.judge("k", entry_under(("c", 1), ("b", 1))) is Judgement.GONE
+
+
+def test_expiring_never_lengthens_anything():
+    """A slot that is softened serves as stale no longer than it would have, and the first time counts."""
+    slot = Slot("k", entry_under(), 100.0, 0, lambda: None)
+    slot.expire(100.5)
+    slot.expire(100.7)
+    assert (slot.fresh_until, slot.stale_until) == (100.5, 101.5)
+    assert max(slot.early_at, slot.serve_until) <= 100.5
+    slot.expire(50.0)
+    assert slot.fresh_until == 50.0
+
+
+def test_what_happened_long_ago_is_not_forgotten_on_the_unsafe_side(monkeypatch):
+    """Of more tags than are remembered singly, the forgotten ones soften what anybody went for before."""
+    monkeypatch.setattr("cache_ext.reading.softened._REMEMBERED", 10)
+    softened = Softened()
+    for number in range(20):
+        softened.note(f"t{number}", number + 1, float(number), Version(b"e", number))
+    assert softened.stale_since(entry_under(("t3", 100)), 0) is not None
+    assert softened.stale_since(entry_under(("t3", 0)), 10) is None
+    assert softened.stale_since(entry_under(("t15", 0)), 0) == 15.0
+    assert softened.stale_since(entry_under(("t15", 15)), 0) is None
+    assert softened.stale_since(entry_under(("t15", 0)), 16) is None
+    assert len(softened._last) == 10
 
 
 def test_nobody_joins_a_load_that_is_older(make_cache, redis_url, source):

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from cache_ext.entry import new_stamp
-from cache_ext.keys import KeySpace, bucket_of
+from cache_ext.keys import BUCKETS, KeySpace, bucket_of
 from cache_ext.settings import CacheSettings
 from cache_ext.stores.base import Write
 from cache_ext.stores.local import LocalStore, NullStore
@@ -83,6 +83,40 @@ def test_invalidate_changes_versions(store):
     assert len(set(changed)) == 4
     assert len({version.epoch for version in changed}) == 1
     assert len({each.of("b{x}") for each in versions}) == 1
+
+
+def test_soft_invalidations_give_versions_of_the_same_order(store):
+    """Hard or soft, each gives a version of the same epoch that is higher than before, and returns it."""
+    versions = [start(store, tags=["t"]).versions.of("t")]
+    for soft in (True, True, False, True):
+        given = store.invalidate(["t"], soft=soft)
+        versions.append(start(store, tags=["t"]).versions.of("t"))
+        assert given == {"t": versions[-1]}
+    assert versions == sorted(set(versions), key=lambda version: version.counter)
+    assert len({version.epoch for version in versions}) == 1
+
+
+def test_a_store_tells_soft_from_hard(store):
+    """A reader sees both numbers; a hard invalidation ends what the soft ones before it left."""
+
+    def standing():
+        return store.read([], ["t"]).versions.standings["t"]
+
+    first = start(store, tags=["t"]).versions.of("t").counter
+    soft = store.invalidate(["t"], soft=True)["t"].counter
+    assert standing() == (first, soft)
+    softer = store.invalidate(["t"], soft=True)["t"].counter
+    assert standing() == (first, softer)
+    hard = store.invalidate(["t"])["t"].counter
+    assert standing() == (hard, 0)
+
+
+def test_clear_returns_the_new_epochs(store):
+    """One for each bucket, and the ones that readers see."""
+    epochs = store.clear()
+    assert sorted(epochs) == list(range(BUCKETS))
+    seen = start(store, ["k"], ["a"]).versions.epochs
+    assert seen == seen | {bucket: epochs[bucket] for bucket in map(bucket_of, "ka")}
 
 
 def test_read_gives_the_versions_that_begin_gave(store):
@@ -250,6 +284,24 @@ def test_a_lost_version_is_made_anew_at_the_current_position(redis_store, raw, s
     assert anew.counter > first.counter + 1
 
 
+def test_a_lost_version_does_not_come_back_as_stale(redis_store, raw, space):
+    """What was softly invalidated is gone when the version is lost: it was made before all that follows."""
+    first = start(redis_store, tags=["t"]).versions.of("t").counter
+    redis_store.invalidate(["t"], soft=True)
+    raw.delete(space.version("t"))
+    assert start(redis_store, tags=["t"]).versions.standings["t"].hard > first
+    raw.delete(space.version("t"))
+    redis_store.invalidate(["t"], soft=True)
+    assert not raw.exists(space.version("t"))
+
+
+def test_a_soft_version_keeps_its_life(redis_store, raw, space):
+    """A soft invalidation neither shortens nor ends the life of a version."""
+    redis_store.begin({}, ["t"], new_stamp(), 100_000.0)
+    redis_store.invalidate(["t"], soft=True)
+    assert raw.pttl(space.version("t")) > 90_000_000
+
+
 def test_a_version_lost_before_its_invalidation_is_not_the_old_one(redis_store, raw, space):
     """An invalidation of a tag whose version is lost counts all the same."""
     first = start(redis_store, tags=["t"]).versions.of("t")
@@ -324,11 +376,17 @@ def test_bytes_that_are_no_entry_can_be_replaced(redis_store, raw, space, poison
     assert redis_store.fill([Write("k", blob(token), 10_000)], token) == {"k"}
 
 
-@pytest.mark.parametrize("poison", ["nonsense", "1e3", "-5", "", "9" * 30])
+NO_VERSIONS = ["nonsense", "1e3", "-5", "", "9" * 30, "1:", ":1", "1:x", "1:2:3", "1:2\n"]
+
+
+@pytest.mark.parametrize("poison", NO_VERSIONS)
 def test_a_version_that_is_no_number_vouches_for_nothing(redis_store, raw, space, poison):
-    """A version key with nonsense is never an error."""
+    """A version key with nonsense is never an error; the next load makes it anew."""
     raw.set(space.version("t"), poison)
-    redis_store.read([], ["t"])
+    assert redis_store.read([], ["t"]).versions.of("t") is None
+    assert start(redis_store, tags=["t"]).versions.of("t") is not None
+    raw.set(space.version("t"), poison)
+    redis_store.invalidate(["t"], soft=True)
     start(redis_store, tags=["t"])
     redis_store.invalidate(["t"])
     assert start(redis_store, tags=["t"]).versions.of("t").counter >= 1

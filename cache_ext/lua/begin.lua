@@ -4,6 +4,11 @@
 --       then per key the token of the value that the caller has seen ('' none, '*' take the lease over)
 -- Returns {epoch, {seconds, microseconds}, {version per tag}, {per key: 1 granted, -ms busy, bytes changed}}
 local TOKEN_FROM, TOKEN_TO = 4, 11
+local MOST_DIGITS = 16
+local function is_sound(version)
+  local hard, soft = string.match(version, '^(%d+):?(%d*)$')
+  return hard and #hard <= MOST_DIGITS and #soft <= MOST_DIGITS and (soft ~= '' or hard == version)
+end
 local epoch, sequence = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 if not epoch or not sequence then
   epoch, sequence = ARGV[1], '0'
@@ -15,7 +20,7 @@ local versions = {}
 for i = 1, tags do
   local key = KEYS[2 + i]
   local version = redis.call('GET', key)
-  if not version or not (string.match(version, '^%d+$') or string.match(version, '^%d+:%d+$')) then
+  if not version or not is_sound(version) then
     version = sequence
     redis.call('SET', key, version, 'PX', life)
   elseif redis.call('PTTL', key) < life then
