@@ -8,6 +8,7 @@ from cache_ext.errors import (
     CacheError,
     CircuitOpen,
     ConfigurationError,
+    LoadTimeout,
     NestedLoadError,
     PayloadError,
     StoreError,
@@ -15,10 +16,11 @@ from cache_ext.errors import (
     UnsupportedValue,
 )
 from cache_ext.hooks.event import Emitted, Event, Fate
-from cache_ext.loading.origin import Loaded, NotLoaded
+from cache_ext.loading.loaded import Loaded, NotLoaded, NotModified, Previous, previous
 from cache_ext.opening import open_cache
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.fetching import Fetched, Outcome
+from cache_ext.reading.terms import OlderThanSeen
 from cache_ext.settings import CacheSettings
 from cache_ext.web.extension import CacheExt
 from cache_ext.web.state import cache_of
@@ -35,11 +37,15 @@ __all__ = [
     "Event",
     "Fate",
     "Fetched",
+    "LoadTimeout",
     "Loaded",
     "NestedLoadError",
     "NotLoaded",
+    "NotModified",
+    "OlderThanSeen",
     "Outcome",
     "PayloadError",
+    "Previous",
     "Receipt",
     "StoreError",
     "StoreUnavailable",
@@ -48,4 +54,5 @@ __all__ = [
     "cache_of",
     "events",
     "open_cache",
+    "previous",
 ]

@@ -6,11 +6,10 @@ import inspect
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.seal import KeyRing
@@ -21,10 +20,12 @@ from cache_ext.entry import MISS, Missing
 from cache_ext.events import Announcer
 from cache_ext.hooks.registry import Registry
 from cache_ext.keys import check_name, check_tags
-from cache_ext.loading.origin import Job, NotLoaded
+from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy, policy_for
-from cache_ext.reading.fetching import Fetched, Fetcher
+from cache_ext.reading.bypass import bypassing, is_bypassed
+from cache_ext.reading.fetching import Fetched, Fetcher, Outcome, values_of
 from cache_ext.reading.frames import current_frame
+from cache_ext.reading.terms import Wishes, terms_of
 from cache_ext.runtime import Runtime
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.budget import budget
@@ -33,8 +34,9 @@ from cache_ext.transport.connection import RedisGateway
 T = TypeVar("T")
 Ttl = float | timedelta | None
 ManyLoader = Callable[[Sequence[str]], Mapping[str, Any]]
-
-_disabled: ContextVar[bool] = ContextVar("cache_ext_disabled", default=False)
+_DIRECT = CachePolicy(ttl=1, name="direct")
+_SEALED = CachePolicy(ttl=1, name="direct", sensitive=True)
+"""What `get` demands."""
 
 
 class TieredCache:
@@ -65,6 +67,7 @@ class TieredCache:
         self.runtime = Runtime(self.settings, self.gateway, self._codec, announce=Announcer(self))
         self.hooks = self.runtime.add_hooks(self._registry, self._values)
         self._fetcher = Fetcher(self.runtime, time.monotonic)
+        self._near = self._fetcher.near
 
     def start(self) -> None:
         """Connect and start this process' threads now, rather than at the first read."""
@@ -76,18 +79,18 @@ class TieredCache:
         Args:
             sensitive: believe sealed entries only, as those of a sensitive policy are.
         """
-        if _disabled.get():
+        policy = _SEALED if sensitive else _DIRECT
+        if (slot := self._near(key, policy)) is not None:
+            return slot.take()
+        if is_bypassed():
             return MISS
         self.runtime.start()
-        slot, layer = self.runtime.reader.near(check_name(key)), "l1"
-        if slot is None or time.monotonic() >= slot.fresh_until or slot.entry.sealed < sensitive:
-            with budget(self.settings.op_timeout, of_call=True):
-                found = self.runtime.looks.read({key: ()}, sensitive)[key]
-            slot, layer = found.fresh_at(time.monotonic()), found.layer
-        if slot is None:
-            self._fetcher.count(key, "direct", "none", "miss")
+        with budget(self.settings.op_timeout, of_call=True):
+            found = self.runtime.looks.read({check_name(key): ()}, terms_of(policy, {}, shares=False))[key]
+        if (slot := found.fresh_at(now := time.monotonic())) is None:
+            self._fetcher.count(key, policy.name, "none", Outcome.MISS, 0.0)
             return MISS
-        self._fetcher.count(key, "direct", layer, "hit", max(0.0, time.monotonic() - slot.loaded))
+        self._fetcher.count(key, policy.name, found.layer, Outcome.HIT, now - slot.loaded)
         if (frame := current_frame()) is not None:
             frame.absorb(slot)
         return slot.take()
@@ -111,9 +114,9 @@ class TieredCache:
         """
         self.runtime.start()
         policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job([key], lambda keys: {key: value}, policy, lambda _: tags)
+        job = self._job([key], lambda keys: {key: value}, policy, lambda _: tags, {})
         with budget(self.settings.op_timeout, of_call=True):
-            self.runtime.loading.put(key, job)
+            self.runtime.putter.put(key, job)
 
     def fetch(
         self,
@@ -123,22 +126,25 @@ class TieredCache:
         ttl: Ttl = None,
         policy: CachePolicy | None = None,
         tags: Iterable[str] = (),
+        **wishes: Unpack[Wishes],
     ) -> Fetched:
         """Return the value of *key* and where it comes from; *loader* is called if there is none.
 
         Args:
-            loader: returns the value, or `Loaded` to say how long it is good for.
+            loader: returns the value, `Loaded` to say more about it, or `NotModified`.
             ttl: seconds or timedelta; the default ttl if neither it nor *policy* is given.
             tags: names under which it can be invalidated; what nested reads carry is inherited.
+            wishes: ``max_stale``, ``after``, ``not_older_than``; see `Wishes`.
         Raises:
+            LoadTimeout: *loader* takes longer than the policy lets callers wait, and goes on.
+            OlderThanSeen: nobody has data as new as *not_older_than*.
             Whatever *loader* raises, unless a stale value may be served instead.
         """
+        if not wishes and (slot := self._near(key, policy)) is not None:
+            return self._fetcher.hit(slot)
         policy = policy_for(ttl, policy, self.settings.default_ttl)
-        off = _disabled.get()
-        if not off and (near := self._fetcher.near(key, policy)):
-            return near
-        job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, loader)
-        result = (self._fetcher.direct if off else self._fetcher.many)([key], job)[key]
+        job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, wishes, loader)
+        result = self._fetcher.fetch([key], job)[key]
         if isinstance(result, Exception):
             raise result
         return result
@@ -151,6 +157,7 @@ class TieredCache:
         ttl: Ttl = None,
         policy: CachePolicy | None = None,
         tags_for: Callable[[str], Iterable[str]] | None = None,
+        **wishes: Unpack[Wishes],
     ) -> dict[str, Fetched | Exception]:
         """Return each of *keys* as `fetch` would, or why there is none, in one round trip to Redis.
 
@@ -161,8 +168,8 @@ class TieredCache:
         """
         names = list(dict.fromkeys(keys))
         policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job(names, loader, policy, tags_for or (lambda _: ()), loader)
-        return (self._fetcher.direct if _disabled.get() else self._fetcher.many)(names, job)
+        job = self._job(names, loader, policy, tags_for or (lambda _: ()), wishes, loader)
+        return self._fetcher.fetch(names, job)
 
     def get_or_load(
         self,
@@ -172,9 +179,13 @@ class TieredCache:
         ttl: Ttl = None,
         policy: CachePolicy | None = None,
         tags: Iterable[str] = (),
+        **wishes: Unpack[Wishes],
     ) -> T:
         """Return the value of *key*, calling *loader* if there is none; see `fetch`."""
-        value: T = self.fetch(key, loader, ttl=ttl, policy=policy, tags=tags).value
+        if not wishes and (slot := self._near(key, policy)) is not None:
+            known: T = slot.take()
+            return known
+        value: T = self.fetch(key, loader, ttl=ttl, policy=policy, tags=tags, **wishes).value
         return value
 
     def get_or_load_many(
@@ -185,20 +196,14 @@ class TieredCache:
         ttl: Ttl = None,
         policy: CachePolicy | None = None,
         tags_for: Callable[[str], Iterable[str]] | None = None,
+        **wishes: Unpack[Wishes],
     ) -> dict[str, Any]:
         """Return the values of *keys*, those left out that *loader* left out; see `fetch_many`.
 
         Raises:
             The first exception that *loader* raised, or gave in place of a value.
         """
-        values = {}
-        for key, result in self.fetch_many(keys, loader, ttl=ttl, policy=policy, tags_for=tags_for).items():
-            if isinstance(result, NotLoaded):
-                continue
-            if isinstance(result, Exception):
-                raise result
-            values[key] = result.value
-        return values
+        return values_of(self.fetch_many(keys, loader, ttl=ttl, policy=policy, tags_for=tags_for, **wishes))
 
     def delete(self, *keys: str) -> Receipt:
         """Remove *keys*; loads of them that are under way are not stored."""
@@ -215,14 +220,9 @@ class TieredCache:
         """Make everything in the namespace count no more, at the same cost however much there is."""
         return clear(self.runtime)
 
-    @contextmanager
-    def disabled(self) -> Iterator[None]:
+    def disabled(self) -> AbstractContextManager[None]:
         """Let every read inside the body, in this thread or greenlet, go to its loader, and store nothing."""
-        reset = _disabled.set(True)
-        try:
-            yield
-        finally:
-            _disabled.reset(reset)
+        return bypassing()
 
     def close(self) -> None:
         """Wait for loads under way, stop the threads, close the connections."""
@@ -234,9 +234,10 @@ class TieredCache:
         loader: ManyLoader,
         policy: CachePolicy,
         tags_for: Callable[[str], Iterable[str]],
+        wishes: Wishes,
         given: Callable[..., Any] | None = None,
     ) -> Job:
         if given is not None and inspect.iscoroutinefunction(given):
             raise TypeError("the loader is an async function; this cache is synchronous")
         tags_of = {check_name(key): check_tags(tags_for(key)) for key in keys}
-        return Job(loader, policy, tags_of)
+        return Job(loader, policy, tags_of, terms_of(policy, wishes, shares=self.gateway is not None))

@@ -4,6 +4,7 @@ CacheError
 ├── ConfigurationError      start-up only: a setting or a call's arguments make no sense
 ├── UnsupportedValue        the value cannot be kept exactly; also a TypeError
 ├── NestedLoadError         a loader asked, in the end, for the very key it loads
+├── LoadTimeout             the loader takes longer than its caller may wait; also a TimeoutError
 └── StoreError              the caller goes on to the next layer
     ├── PayloadError        bytes that cannot be decoded or decrypted: a miss
     └── StoreUnavailable    no answer: down, too slow, pool exhausted, refusing
@@ -27,6 +28,10 @@ class UnsupportedValue(CacheError, TypeError):
 
 class NestedLoadError(CacheError):
     """A loader asked for the key that it is loading; waiting would never end."""
+
+
+class LoadTimeout(CacheError, TimeoutError):
+    """The load takes longer than its caller's policy lets him wait. It goes on, and what comes is stored."""
 
 
 class StoreError(CacheError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakSet
+
+from prometheus_client import Counter, Gauge, Histogram, Metric
 
 DURATION_BUCKETS = (
     0.00005,
@@ -24,7 +28,26 @@ DURATION_BUCKETS = (
     10.0,
 )
 
-requests = Counter(
+
+class Tallied(Counter):
+    """A counter whose numbers wait in tallies until somebody looks, or `tell` is called."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.tallies: WeakSet[Any] = WeakSet()
+        super().__init__(*args, **kwargs)
+
+    def tell(self) -> None:
+        """Have all tallies bring what they counted."""
+        for tally in tuple(self.tallies):
+            tally.tell()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the numbers of this moment."""
+        self.tell()
+        return super().collect()
+
+
+requests = Tallied(
     "cache_requests",
     "Reads by cache (its policy's name), the layer that answered (l1, l2, origin, none) and outcome "
     "(hit, miss, stale, error).",

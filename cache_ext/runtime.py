@@ -17,11 +17,16 @@ from cache_ext.hooks.emitting import Hooks
 from cache_ext.hooks.registry import Registry
 from cache_ext.hooks.stream import EventStream
 from cache_ext.keys import KeySpace
+from cache_ext.loading.background import Background
+from cache_ext.loading.failures import Failures
 from cache_ext.loading.filling import Filler
 from cache_ext.loading.flights import Flights
+from cache_ext.loading.flying import Flying
 from cache_ext.loading.host import HostOrigin
+from cache_ext.loading.late import LateTags
 from cache_ext.loading.loads import Loading
 from cache_ext.loading.origin import Origin
+from cache_ext.loading.putting import Putter
 from cache_ext.loading.refreshing import Refresher
 from cache_ext.loading.upkeep import Leases, Upkeep
 from cache_ext.reading.looking import Looks
@@ -31,10 +36,15 @@ from cache_ext.settings import CacheSettings
 from cache_ext.stores.base import Store
 from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import RedisStore
+from cache_ext.tally import Tally
 from cache_ext.transport.breaker import State
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
 
+MAX_REFRESHES = 32
+"""Background refreshes at once; beyond that readers keep the value they have a little longer."""
+MAX_TIMED = 64
+"""Loads at once whose callers wait for a limited time only; beyond that these wait for a place as well."""
 CLOSE_PATIENCE = 5.0
 """Seconds that closing waits for each load under way."""
 
@@ -79,19 +89,39 @@ class Runtime:
         self.trust = self._make_trust()
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
+        self.failures = Failures(monotonic)
+        self.tally = Tally()
+        self._timed = Background(MAX_TIMED, "cache-ext-load")
+        self.refreshes = Background(MAX_REFRESHES, "cache-ext-refresh")
+        self._make_loading(codec)
+
+    def _make_loading(self, codec: EntryCodec) -> None:
+        """Join what loads and stores."""
+        filler = Filler(self.store, codec)
+        self.origin = self._make_origin(codec)
+        flying = Flying(self.origin, filler, self.near, self.flights, self._leases, self.failures)
         self.loading = Loading(
             self.store,
             self.near,
             self.reader,
-            self._make_origin(codec),
-            Filler(self.store, codec),
+            flying,
             self.flights,
-            self._leases,
+            self._timed,
             self.outbox,
             self.trust,
-            monotonic,
+            self._monotonic,
         )
-        self.refresher = Refresher(self.loading, self.flights, monotonic)
+        self.putter = Putter(
+            self.store,
+            self.near,
+            self.loading,
+            self.origin,
+            filler,
+            self.flights,
+            self.outbox,
+            self._monotonic,
+        )
+        self.refresher = Refresher(self.loading, self.flights, self.failures, self.refreshes)
 
     def start(self) -> None:
         """Connect and start the threads, once; everything works, less well, if the store is away."""
@@ -123,7 +153,8 @@ class Runtime:
 
     def close(self) -> None:
         """Wait for the loads under way and stop the threads."""
-        self.refresher.close(CLOSE_PATIENCE)
+        for background in (self.refreshes, self._timed):
+            background.close(CLOSE_PATIENCE)
         if self.hooks is not None:
             self.hooks.close(CLOSE_PATIENCE)
         with self._lock:
@@ -133,6 +164,7 @@ class Runtime:
                         thread.stop()
         if self.gateway is not None:
             self.gateway.close()
+        self.tally.tell()
 
     def add_hooks(self, registry: Registry, values: ValueCodec) -> Hooks:
         """Let this process emit events, and run the hooks of *registry*."""
@@ -148,7 +180,13 @@ class Runtime:
     def _make_origin(self, codec: EntryCodec) -> HostOrigin:
         folder = self.settings.host_dir
         return HostOrigin(
-            Origin(self.reader, codec, self._monotonic, self.announce),
+            Origin(
+                self.reader,
+                codec,
+                LateTags(self.store, self.trust.positions),
+                self._monotonic,
+                self.announce,
+            ),
             folder / self.settings.namespace if folder and self.gateway else None,
             self.reader,
             codec,
@@ -158,7 +196,7 @@ class Runtime:
 
     def _make_trust(self) -> Trust:
         if self.gateway is None or not isinstance(self.store, RedisStore):
-            return Trust(live_until=float("inf"))
+            return Trust(live_until=float("inf"), positions=self.store.positions)
         gateway = self.gateway
 
         def subscribe(channels: Sequence[str]) -> Subscription:
@@ -171,6 +209,7 @@ class Runtime:
             self.keyspace.channels,
             heard=self._heard,
             gap=self._gap,
+            positions=self.store.positions,
             monotonic=self._monotonic,
         )
         return self._backplane.trust

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from cache_ext import TieredCache
+from cache_ext.reading.slot import Slot
 from tests.waiting import until
 
 PATIENCE = 10.0
@@ -110,3 +111,9 @@ def deaf(cache: TieredCache) -> TieredCache:
     backplane.stop()
     backplane._interrupted()
     return cache
+
+
+def due(slot: Slot) -> Slot:
+    """Return *slot* as if its load had taken nearly all of its ttl: whoever reads it has it refreshed."""
+    slot.early_at = slot.serve_until = 0.0
+    return slot

@@ -15,7 +15,7 @@ import pytest
 
 from cache_ext import MISS, CachePolicy, Receipt
 from cache_ext.coherence.backplane import BOUND
-from tests.caches import begin, connected, deaf, stop_after, stop_before
+from tests.caches import begin, connected, deaf, due, stop_after, stop_before
 from tests.races import KEY, LATE_STEPS, STEPS, TAG, Source, has_heard
 from tests.waiting import until
 
@@ -128,7 +128,7 @@ def test_a_refresh_in_the_background_is_fenced(make_cache, redis_url, namespace,
     read(cache, source, policy)
     slot = cache.runtime.near.get(KEY)
     if policy is EAGER:
-        slot.early_at = 0.0  # as if its load had taken nearly all of its ttl
+        due(slot)
     else:
         until(lambda: cache.get(KEY) is MISS, "the value is stale")
     stop = STEPS[step](cache, source)
@@ -140,7 +140,7 @@ def test_a_refresh_in_the_background_is_fenced(make_cache, redis_url, namespace,
     stop.wait()
     assert invalidate(how, "elsewhere", cache, make_cache, redis_url, namespace).applied
     stop.go()
-    cache.runtime.refresher.close(5.0)
+    cache.runtime.refreshes.close(5.0)
     source.value = "new"
     nobody_serves_the_old(cache, make_cache, redis_url, source)
 

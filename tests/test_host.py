@@ -54,8 +54,8 @@ def test_processes_that_ask_at_once_load_once(member: Open, origin: CountingOrig
     caches = [member() for _ in range(4)]
     came: list[str] = []
     for cache in caches:
-        call = cache.runtime.loading._origin.call
-        cache.runtime.loading._origin.call = lambda *a, call=call: came.append("to load") or call(*a)
+        call = cache.runtime.loading._flying.call
+        cache.runtime.loading._flying.call = lambda *a, call=call: came.append("to load") or call(*a)
     answers = [
         begin(lambda cache=cache: cache.get_or_load("key", origin.loader("key"), ttl=60)) for cache in caches
     ]

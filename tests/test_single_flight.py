@@ -15,7 +15,7 @@ import redis
 from cache_ext import MISS, CachePolicy, Loaded, NotLoaded
 from cache_ext.stores.redis import LEASE_MS
 from tests import cache_member
-from tests.caches import all_at_once, begin, connected, stop_before
+from tests.caches import all_at_once, begin, connected, due, stop_before
 from tests.processes import spawn, terminate
 from tests.waiting import until
 
@@ -156,7 +156,7 @@ def test_steady_reads_never_wait_and_load_once_a_lifetime(fleet):
 def test_an_early_refresh_keeps_readers_from_waiting(cache, origin):
     """When little is left of a value's life, one load starts in the background; readers get the old value."""
     cache.get_or_load("k", origin.loader("k"), ttl=60)
-    cache.runtime.near.get("k").early_at = 0.0
+    due(cache.runtime.near.get("k"))
     origin.hold()
     answers = [cache.get_or_load("k", origin.loader("k"), ttl=60) for _ in range(20)]
     origin.wait_for_call("k", 2)
@@ -170,19 +170,19 @@ def test_without_early_refresh_nothing_is_loaded_before_its_end(cache, origin):
     """A policy may forbid the early refresh."""
     policy = CachePolicy(ttl=60, early_refresh=False)
     cache.get_or_load("k", origin.loader("k"), policy=policy)
-    cache.runtime.near.get("k").early_at = 0.0
+    due(cache.runtime.near.get("k"))
     assert cache.get_or_load("k", origin.loader("k"), policy=policy) == "k#1"
-    cache.runtime.refresher.close(5.0)
+    cache.runtime.refreshes.close(5.0)
     assert origin.calls("k") == 1
 
 
 def test_a_refresh_that_fails_leaves_the_old_value_and_rests(cache, origin):
     """A failed refresh costs nobody anything, and is not tried again at once."""
     cache.get_or_load("k", origin.loader("k"), ttl=60)
-    cache.runtime.near.get("k").early_at = 0.0
+    due(cache.runtime.near.get("k"))
     origin.fail_with(LookupError("down"))
     assert cache.get_or_load("k", origin.loader("k"), ttl=60) == "k#1"
-    until(lambda: cache.runtime.refresher._rests, "the refresh has failed")
+    until(lambda: cache.runtime.failures.rests("k"), "the refresh has failed")
     assert cache.get_or_load("k", origin.loader("k"), ttl=60) == "k#1"
     assert origin.calls("k") == 2
 

@@ -13,10 +13,11 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cache_ext import metrics
 from cache_ext.coherence import messages
+from cache_ext.entry import Version
 from cache_ext.errors import PayloadError, StoreUnavailable
 from cache_ext.transport.subscription import Pong, Published, Subscription
 
@@ -33,14 +34,20 @@ RETRY = 0.25
 class Trust:
     """Whether what L1 holds may be served without asking: judged at every read, hence plain attributes.
 
-    A slot counts if its generation is this one and the clock has not passed `live_until`.
+    A slot counts if its generation is this one and the clock has not passed `live_until`. `positions` tells,
+    by bucket, an epoch and a sequence number that the bucket has reached, as far as this process knows.
     """
 
-    __slots__ = ("generation", "live_until")
+    __slots__ = ("generation", "live_until", "positions")
 
-    def __init__(self, live_until: float = -math.inf) -> None:
+    def __init__(
+        self,
+        live_until: float = -math.inf,
+        positions: Callable[[], Mapping[int, Version]] = dict,
+    ) -> None:
         self.generation = 0
         self.live_until = live_until
+        self.positions = positions
 
 
 class Backplane:
@@ -51,6 +58,7 @@ class Backplane:
         channels: one per bucket.
         heard: called with each message, in this thread.
         gap: called after messages may have been lost.
+        positions: asks the store how far each bucket is; see `Trust`.
         monotonic: the clock, seconds.
     """
 
@@ -61,11 +69,15 @@ class Backplane:
         *,
         heard: Callable[[messages.Message], None],
         gap: Callable[[], None],
+        positions: Callable[[], Mapping[int, Version]],
         monotonic: Callable[[], float],
     ) -> None:
-        self.trust = Trust()
+        self._reached: dict[int, Version] = {}
+        self.trust = Trust(positions=self._reached.copy)
+        self._ask_positions = positions
         self._subscribe = subscribe
         self._channels = channels
+        self._buckets = {channel.encode(): bucket for bucket, channel in enumerate(channels)}
         self._heard = heard
         self._gap = gap
         self._monotonic = monotonic
@@ -136,6 +148,7 @@ class Backplane:
     def _answered(self, sent: float, now: float) -> None:
         metrics.backplane_lag.observe(now - sent)
         if self.trust.live_until == -math.inf:
+            self._reached.update(self._ask_positions())
             self.trust.generation += 1
             self._gap()
             log.info("backplane connected")
@@ -149,6 +162,7 @@ class Backplane:
             log.warning("backplane heard nonsense: %s", error)
             return
         if message.kind in messages.NUMBERED:
+            self._reached[self._buckets[received.channel]] = Version(message.stamp, message.sequence)
             expected = self._sequences.get(received.channel, message.sequence - 1) + 1
             self._sequences[received.channel] = message.sequence
             if message.sequence != expected and message.kind != "e":

@@ -93,12 +93,14 @@ class HostOrigin:
                 content = (folder / _name(key)).read_bytes()
                 (loaded,) = _LOADED.unpack_from(content)
                 entry = self._codec.decode(content[_LOADED.size :], key)
-                value = self._codec.values.decode(entry.payload)
+                value = self._reader.value(entry, job.terms)
             except (OSError, struct.error, PayloadError):
                 continue
             young = 0 <= self._monotonic() - loaded < min(UNCHECKED_LIFE, entry.ttl / 1000)
-            if young and suits(entry, job.tags_of[key], job.policy.sensitive):
-                found[key] = self._reader.hold(key, entry, loaded, UNTRUSTED, value)
+            if young and suits(entry, job.tags_of[key], job.terms):
+                slot = self._reader.hold(key, entry, loaded, UNTRUSTED, value)
+                if job.terms.accept(slot, from_store=False):
+                    found[key] = slot
         return found
 
     def _leave(self, folder: Path, loaded: Mapping[str, Slot | Exception]) -> None:

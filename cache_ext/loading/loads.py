@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 from cache_ext.coherence.backplane import Trust
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import new_stamp
-from cache_ext.errors import CacheError, StoreUnavailable
-from cache_ext.loading.filling import Filler
+from cache_ext.errors import CacheError, LoadTimeout, StoreUnavailable
+from cache_ext.loading.background import Background
 from cache_ext.loading.flights import Flight, Flights, Moment
-from cache_ext.loading.host import HostOrigin
+from cache_ext.loading.flying import Flying
 from cache_ext.loading.origin import Departure, Job
-from cache_ext.loading.upkeep import Leases
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader, token_of
@@ -37,10 +37,9 @@ class Loading:
         store: Store,
         near: NearCache,
         reader: Reader,
-        origin: HostOrigin,
-        filler: Filler,
+        flying: Flying,
         flights: Flights,
-        leases: Leases,
+        background: Background,
         outbox: Outbox,
         trust: Trust,
         monotonic: Callable[[], float],
@@ -48,38 +47,53 @@ class Loading:
         self._store = store
         self._near = near
         self._reader = reader
-        self._origin = origin
-        self._filler = filler
+        self._flying = flying
         self._flights = flights
-        self._leases = leases
+        self._background = background
         self._outbox = outbox
         self._trust = trust
         self._monotonic = monotonic
 
     def load(
-        self, seen: Mapping[str, bytes], job: Job, *, again: bool = False
+        self,
+        seen: Mapping[str, bytes],
+        job: Job,
+        *,
+        patience: Mapping[str, float] | None = None,
+        again: bool = False,
     ) -> dict[str, Slot | Exception]:
         """Return a slot, or what went wrong, for each key of *seen*.
 
         Args:
             seen: by key, the token of what the caller found in the store, b"" if nothing.
+            patience: by key, the seconds that the caller waits; then it is a LoadTimeout, and the load goes
+                on. None: as long as it takes.
             again: any flight that is open now started after the caller came, so he may join it.
         """
         if (frame := current_frame()) is not None:
             for key in seen:
                 frame.refuse_circle(key)
-        boarding = self.moment()
+        boarding, came = self.moment(), self._monotonic()
         led: dict[str, Flight] = {}
         joined: dict[str, Flight] = {}
         for key in seen:
             flight, leads = self._flights.board(key, job.tags_of[key], boarding)
             (led if leads else joined)[key] = flight
-        if led:
+        if led and patience is None:
             self.lead(led, seen, job)
-        outcomes = {key: self._outcome(flight, seen, job) for key, flight in (led | joined).items()}
-        old = [key for key, flight in joined.items() if not again and self._too_old(flight, boarding)]
+        elif led and patience is not None:
+            longest = min(PATIENCE, *patience.values())
+            if not self._background.run(lambda: self.lead(led, seen, job), longest):
+                self.abandon(led.values())
+        outcomes = {
+            key: self._outcome(flight, seen, job, None if patience is None else came + patience[key])
+            for key, flight in (led | joined).items()
+        }
+        old = [key for key, flight in joined.items() if not again and self._too_old(flight, boarding, job)]
         if old:
-            outcomes |= self.load({key: seen[key] for key in old}, job, again=True)
+            spent = self._monotonic() - came
+            left = None if patience is None else {key: max(0.0, patience[key] - spent) for key in old}
+            outcomes |= self.load({key: seen[key] for key in old}, job, patience=left, again=True)
         return {key: outcomes[key] for key in seen}
 
     def moment(self) -> Moment:
@@ -87,49 +101,36 @@ class Loading:
         hears = self._monotonic() < self._trust.live_until
         return Moment(self._near.mark(), self._trust.generation, hears)
 
-    def _too_old(self, flight: Flight, boarding: Moment) -> bool:
-        """Tell whether *flight* may be older than an invalidation that was over when the caller came."""
+    def abandon(self, flights: Iterable[Flight]) -> None:
+        """Let *flights* come to nothing: who waits for one looks after himself."""
+        for flight in flights:
+            self._flights.land(flight, LoadAbandoned(flight.key))
+
+    def _too_old(self, flight: Flight, boarding: Moment, job: Job) -> bool:
+        """Tell whether *flight* may be older than what its caller, coming late, is entitled to."""
         slot = flight.outcome
         if not isinstance(slot, Slot):
             return False
         if not flight.blind and (not boarding.hears or boarding.generation != flight.since.generation):
             return True
+        if not job.terms.accept(slot, from_store=False):
+            return True
         frame = current_frame()
         return self._near.passed(slot, flight.since.mark) or not (frame is None or frame.accepts(slot))
 
-    def put(self, key: str, job: Job) -> bool:
-        """Store what *job* gives for *key* over whatever lies there or is being loaded; False if nowhere.
-
-        Raises:
-            UnsupportedValue: the value cannot be kept exactly.
-        """
-        since, began, token = self.moment(), self._monotonic(), new_stamp()
-        try:
-            self._outbox.settle(self._store)
-            versions = self._store.begin({key: None}, job.tags([key]), token, job.policy.lifetime).versions
-        except StoreUnavailable:
-            versions = None
-        departure = Departure(began, token, versions)
-        slot = self._origin.call([key], job, departure)[key]
-        try:
-            if isinstance(slot, Exception):
-                raise slot
-            self._filler.refuse_oversize(slot)
-        except CacheError:
-            self._filler.release([key], token)
-            raise
-        stored = None if versions is None else self._filler.fill({key: slot}, departure)
-        self._near.replaced(key, token)
-        self._flights.outdate([key])
-        if stored is not None:
-            slot.generation = since.generation
-        return (stored is None or key in stored) and self._near.put(slot, since.mark)
-
-    def _outcome(self, flight: Flight, seen: Mapping[str, bytes], job: Job) -> Slot | Exception:
-        if not flight.done.wait(PATIENCE):
+    def _outcome(
+        self, flight: Flight, seen: Mapping[str, bytes], job: Job, deadline: float | None
+    ) -> Slot | Exception:
+        timed = deadline is not None and deadline < math.inf
+        left = max(0.0, deadline - self._monotonic()) if timed and deadline is not None else PATIENCE
+        if not flight.done.wait(left):
+            if timed:
+                return LoadTimeout(f"{flight.key!r} is still being loaded")
             departure = Departure(self._monotonic(), new_stamp(), None)
-            return self._origin.call([flight.key], job, departure)[flight.key]
+            return self._flying.call([flight.key], job, departure)[flight.key]
         if isinstance(flight.outcome, LoadAbandoned):
+            if timed:
+                return LoadTimeout(f"too much is being loaded to begin with {flight.key!r}")
             return self.load({flight.key: seen[flight.key]}, job)[flight.key]
         if flight.outcome is None:
             raise AssertionError("a flight landed without an outcome")
@@ -141,18 +142,17 @@ class Loading:
         known: dict[str, bytes | None] = {key: seen[key] for key in aloft}
         deadline = self._monotonic() + PATIENCE
         try:
-            self._land_known(aloft, seen)
+            self._land_known(aloft, seen, job)
             while aloft:
                 self._attempt(aloft, known, job, deadline)
         finally:
-            for flight in aloft.values():  # the thread is being killed: nobody may be left waiting
-                self._flights.land(flight, LoadAbandoned(flight.key))
+            self.abandon(aloft.values())  # the thread is being killed: nobody may be left waiting
 
-    def _land_known(self, aloft: dict[str, Flight], seen: Mapping[str, bytes]) -> None:
+    def _land_known(self, aloft: dict[str, Flight], seen: Mapping[str, bytes], job: Job) -> None:
         """Land what another thread of this process loaded between the caller's look and his boarding."""
         now = self._monotonic()
         for key in list(aloft):
-            slot = self._reader.near(key)
+            slot = self._reader.near(key, job.terms)
             if slot is not None and now < slot.fresh_until and slot.entry.token != seen[key]:
                 self._flights.land(aloft.pop(key), slot)
 
@@ -162,53 +162,23 @@ class Loading:
         for flight in aloft.values():
             flight.wake.clear()
         since, began, token = self.moment(), self._monotonic(), new_stamp()
+        tags = job.tags(aloft) | self._reader.remembered(aloft)
+        positions = self._trust.positions()
         try:
             self._outbox.settle(self._store)
-            started = self._store.begin(
-                {key: known[key] for key in aloft}, job.tags(aloft), token, job.policy.lifetime
-            )
+            started = self._store.begin({key: known[key] for key in aloft}, tags, token, job.policy.lifetime)
         except StoreUnavailable:
             for flight in aloft.values():
                 flight.blind = True
-            self._fly(list(aloft), aloft, job, Departure(began, token, None, alone=True), since)
+            self._flying.fly(list(aloft), aloft, job, Departure(began, token, None, alone=True), since)
             return
         self._adopt(started, aloft, known, job, since, began)
-        departure = Departure(began, token, started.versions)
-        if started.granted:
-            granted = [key for key in aloft if key in started.granted]
-            self._leases.hold(token, started.granted)
-            try:
-                self._fly(granted, aloft, job, departure, since)
-            finally:
-                self._leases.drop(token)
+        granted = [key for key in aloft if key in started.granted]
+        if granted:
+            departure = Departure(began, token, started.versions, positions)
+            self._flying.fly_leased(granted, aloft, job, departure, since)
         if busy := {key: left for key, left in started.busy.items() if key in aloft}:
             self._await(busy, aloft, known, job, deadline)
-
-    def _fly(
-        self,
-        keys: Sequence[str],
-        aloft: dict[str, Flight],
-        job: Job,
-        departure: Departure,
-        since: Moment,
-    ) -> None:
-        """Load *keys*, store what came and land their flights."""
-        stored: frozenset[str] | None = None if departure.versions is None else frozenset()
-        outcomes: dict[str, Slot | Exception] = {}
-        try:
-            outcomes = self._origin.call(keys, job, departure)
-            if stored is not None:
-                stored = self._filler.fill(outcomes, departure)
-        finally:
-            if stored is not None:
-                self._filler.release([key for key in keys if key not in stored], departure.token)
-        for key in keys:
-            outcome = outcomes[key]
-            if isinstance(outcome, Slot) and (stored is None or key in stored):
-                if stored is not None:
-                    outcome.generation = since.generation
-                self._near.put(outcome, since.mark)
-            self._flights.land(aloft.pop(key), outcome)
 
     def _adopt(
         self,
@@ -221,8 +191,7 @@ class Loading:
     ) -> None:
         """Land what was loaded by another process since the caller looked."""
         for key, blob in started.changed.items():
-            wanted = (job.tags_of[key], job.policy.sensitive)
-            slot = self._reader.admit(key, blob, started.versions, wanted, since, began)
+            slot = self._reader.admit(key, blob, started.versions, job.tags_of[key], job.terms, since, began)
             if slot is not None and self._monotonic() < slot.fresh_until:
                 self._flights.land(aloft.pop(key), slot)
             else:
@@ -241,7 +210,7 @@ class Loading:
             hears = self._monotonic() < self._trust.live_until
             aloft[key].wake.wait(left if hears else min(left, DEAF_PATIENCE))
         tags_of = {key: job.tags_of[key] for key in busy}
-        for key, found in self._reader.read(tags_of, job.policy.sensitive).items():
+        for key, found in self._reader.read(tags_of, job.terms).items():
             now = self._monotonic()
             slot = found.fresh_at(now)
             if slot is not None and slot.entry.token != known[key]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Raw
 
 from cache_ext import events, metrics
 from cache_ext.codec.entries import FORMAT, MAX_MS, EntryCodec
+from cache_ext.codec.failures import encode_failure
 from cache_ext.entry import Entry, Version
-from cache_ext.errors import CacheError, ConfigurationError
+from cache_ext.errors import UnsupportedValue
 from cache_ext.keys import bucket_of
+from cache_ext.loading.late import LateTags, Positions
+from cache_ext.loading.loaded import Loaded, NotLoaded, answer_of
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import Frame, loading
 from cache_ext.reading.reader import Reader
 from cache_ext.reading.slot import Slot
+from cache_ext.reading.terms import ANY, Terms
 from cache_ext.stores.base import Versions
 from cache_ext.transport.budget import unbudgeted
 
@@ -30,41 +35,19 @@ _UNKNOWN = Version(b"", 0)
 """The version of a tag while the store is away; never equal to a real one."""
 
 
-class NotLoaded(CacheError, KeyError):
-    """The loader of many gave no value for this key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a loader may return instead of the bare value, to say how long it is good for.
-
-    Args:
-        value: the value.
-        ttl: seconds, instead of the policy's; 0 answers the callers but stores nothing.
-        early_refresh: False if loading it before its end would bring the same again.
-    Raises:
-        ConfigurationError: the ttl is negative or not finite.
-    """
-
-    value: Any
-    ttl: float
-    early_refresh: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ttl < math.inf:
-            raise ConfigurationError(f"ttl is a number of seconds, at least 0: {self.ttl!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """How to load: the loader of many keys, the policy, and the tags of each key.
 
     The loader returns a value per key; one that it cannot load is left out, or an exception in its place.
+    `previous` has, by key, the slot that is to be replaced and that no known invalidation has passed.
     """
 
     loader: Callable[[Sequence[str]], Mapping[str, Any]]
     policy: CachePolicy
     tags_of: Mapping[str, tuple[str, ...]]
+    terms: Terms = ANY
+    previous: dict[str, Slot] = field(default_factory=dict)
 
     def tags(self, keys: Iterable[str]) -> set[str]:
         """Return the tags of all of *keys*."""
@@ -79,104 +62,141 @@ class Departure:
         began: seconds on the monotonic clock.
         token: of the load.
         versions: the store's state, None if it is away: the result cannot be stored.
+        positions: of the buckets, for tags that the loader may add.
         alone: the store is away, so the processes of the host may help each other out.
     """
 
     began: float
     token: bytes
     versions: Versions | None
+    positions: Positions = field(default_factory=dict)
     alone: bool = False
 
-    def of(self, tag: str) -> Version:
-        """Return the noted version of *tag*."""
-        return (self.versions.of(tag) if self.versions else None) or _UNKNOWN
+    def of(self, tag: str) -> Version | None:
+        """Return the noted version of *tag*, None if it was not."""
+        return self.versions.of(tag) if self.versions else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """What a loader came back with, but for the values."""
+
+    job: Job
+    departure: Departure
+    frame: Frame
+    took: float
+    late: Mapping[str, Version]
+
+    def version(self, tag: str) -> Version:
+        """Return the version of *tag* before the load, `_UNKNOWN` if it cannot be told."""
+        return self.departure.of(tag) or self.late.get(tag, _UNKNOWN)
 
 
 class Origin:
-    """Calls loaders."""
+    """Calls loaders.
+
+    Args:
+        chance: returns random numbers from 0 to 1, for the jitter.
+    """
 
     def __init__(
         self,
         reader: Reader,
         codec: EntryCodec,
+        late: LateTags,
         monotonic: Callable[[], float],
         announce: events.Announce = events.unheard,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._announce = announce
         self._reader = reader
         self._codec = codec
+        self._late = late
         self._monotonic = monotonic
+        self._chance = chance
 
     def call(self, keys: Sequence[str], job: Job, departure: Departure) -> dict[str, Slot | Exception]:
         """Run the loader for *keys*; return a slot, not yet stored anywhere, or what went wrong, per key."""
-        noted = {tag: departure.of(tag) for tag in job.tags(keys)}
+        noted = {tag: departure.of(tag) or _UNKNOWN for tag in job.tags(keys)}
         failure: Exception | None = None
-        with loading(frozenset(keys), noted) as frame, unbudgeted():
+        with loading(frozenset(keys), noted, job.previous) as frame, unbudgeted():
             try:
                 values: Any = job.loader(keys)
             except Exception as error:  # whatever a loader raises is its callers' business
                 log.debug("loader failed", exc_info=True)
                 failure = error
+                values = dict.fromkeys(keys, error)
         took = self._monotonic() - departure.began
         if events.load.receivers:
             self._announce(events.load, events.Load(tuple(keys), job.policy.name, took, failure))
-        if failure is not None:
-            return dict.fromkeys(keys, failure)
         if not isinstance(values, Mapping):
             wrong = TypeError(f"a loader of many returns a mapping, not a {type(values).__name__}")
             return dict.fromkeys(keys, wrong)
         metrics.load_duration.labels(job.policy.name).observe(took)
-        return {key: self._outcome(key, values, job, departure, frame, took) for key in keys}
+        answers = {key: answer_of(values.get(key, NotLoaded(key)), job.previous.get(key)) for key in keys}
+        late = self._late_versions(answers.values(), job, departure)
+        came = _Return(job, departure, frame, took, late)
+        return {key: self._outcome(key, answer, came) for key, answer in answers.items()}
 
-    def _outcome(
-        self, key: str, values: Mapping[str, Any], job: Job, departure: Departure, frame: Frame, took: float
-    ) -> Slot | Exception:
-        if key not in values:
-            return NotLoaded(key)
-        value = values[key]
-        if isinstance(value, Exception):
-            return value
-        ttl = job.policy.ttl
-        if isinstance(value, Loaded):
-            value, ttl, took = value.value, value.ttl, took if value.early_refresh else 0.0
+    def _late_versions(
+        self, answers: Collection[Loaded | Exception], job: Job, departure: Departure
+    ) -> dict[str, Version]:
+        """Return the versions of tags that the answers add and that were not noted."""
+        named = {tag for answer in answers if isinstance(answer, Loaded) for tag in answer.tags}
+        unknown = {tag for tag in named if departure.of(tag) is None}
+        if departure.versions is None:
+            return {}
+        return self._late.versions(unknown, departure.positions, job.policy.lifetime)
+
+    def _outcome(self, key: str, answer: Loaded | Exception, came: _Return) -> Slot | Exception:
+        policy = came.job.policy
         try:
-            payload = self._codec.payload(value)
-        except CacheError as error:
-            return error
-        entry, loaded = self._entry(key, Raw(payload), ttl, job, departure, frame, took)
-        return self._reader.hold(key, entry, loaded, UNTRUSTED, value)
+            if isinstance(answer, Exception):
+                if not isinstance(answer, policy.cache_errors):
+                    return answer
+                payload = encode_failure(answer, self._codec.values)
+                made = Loaded(answer, policy.error_ttl, early_refresh=False)
+            else:
+                payload, made = self._codec.payload(answer.value), answer
+        except UnsupportedValue as error:
+            return answer if isinstance(answer, Exception) else error
+        entry, loaded = self._entry(key, Raw(payload), made, came)
+        return self._reader.hold(key, entry, loaded, UNTRUSTED, made.value)
 
-    def _entry(
-        self,
-        key: str,
-        payload: Raw,
-        ttl: float,
-        job: Job,
-        departure: Departure,
-        frame: Frame,
-        took: float,
-    ) -> tuple[Entry, float]:
+    def _entry(self, key: str, payload: Raw, made: Loaded, came: _Return) -> tuple[Entry, float]:
         """Return the entry and when its oldest part was loaded: lifetimes nest."""
-        loaded = min(departure.began, frame.loaded)
-        fresh_until = min(departure.began + ttl, frame.fresh_until)
-        stale_until = min(fresh_until + job.policy.stale_for, max(fresh_until, frame.stale_until))
+        departure, frame, policy = came.departure, came.frame, came.job.policy
+        failed = isinstance(made.value, Exception)
+        loaded, fresh_until, stale_until = self._times(made, came, 0.0 if failed else policy.stale_for)
+        tags = {tag: came.version(tag) for tag in (*came.job.tags_of[key], *made.tags)} | frame.inherited
         versions = departure.versions
-        tags = {tag: departure.of(tag) for tag in job.tags_of[key]} | frame.inherited
-        store_now = versions.now if versions else 0
+        sound = versions is not None and not frame.torn and _UNKNOWN not in tags.values()
         entry = Entry(
             format=FORMAT,
             token=departure.token,
-            epoch=versions.epochs.get(bucket_of(key), b"") if versions and not frame.torn else b"",
-            loaded_at=store_now - math.ceil(1000 * (departure.began - loaded)),
-            ttl=min(MAX_MS, _ms(fresh_until - loaded)),
-            stale_for=min(MAX_MS, _ms(stale_until - fresh_until)),
-            load_time=min(MAX_MS, _ms(took)),
+            epoch=versions.epochs.get(bucket_of(key), b"") if versions and sound else b"",
+            loaded_at=(versions.now if versions else 0) - math.ceil(1000 * (departure.began - loaded)),
+            ttl=_ms(fresh_until - loaded) if made.store else 0,
+            stale_for=_ms(stale_until - fresh_until),
+            load_time=_ms(came.took) if made.early_refresh else 0,
             tags=tuple((tag, epoch, counter) for tag, (epoch, counter) in tags.items()),
-            sealed=job.policy.sensitive,
+            sealed=policy.sensitive,
             payload=payload,
+            compressed=policy.compress_above is not None and len(memoryview(payload)) > policy.compress_above,
+            failed=failed,
+            as_of=None if made.as_of is None else int(made.as_of * 1000),
+            etag=made.etag,
         )
         return entry, loaded
 
+    def _times(self, made: Loaded, came: _Return, stale_for: float) -> tuple[float, float, float]:
+        """Return when the oldest part was loaded, until when the value is fresh, and stale."""
+        policy, frame, began = came.job.policy, came.frame, came.departure.began
+        ttl = made.ttl if made.ttl is not None else policy.ttl * (1 - policy.jitter * self._chance())
+        fresh_until = min(began + ttl, frame.fresh_until)
+        stale_until = min(fresh_until + stale_for, max(fresh_until, frame.stale_until))
+        return min(began, frame.loaded), fresh_until, stale_until
+
 
 def _ms(seconds: float) -> int:
-    return max(0, int(seconds * 1000))
+    return min(MAX_MS, max(0, int(seconds * 1000)))

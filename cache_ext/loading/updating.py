@@ -10,11 +10,13 @@ from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS, Missing
 from cache_ext.errors import CacheError
 from cache_ext.keys import check_name, check_tags
-from cache_ext.loading.origin import UNTRUSTED, Job, Loaded
+from cache_ext.loading.loaded import Loaded
+from cache_ext.loading.origin import UNTRUSTED, Job
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.reader import Found
 from cache_ext.reading.slot import Slot
+from cache_ext.reading.terms import terms_of
 from cache_ext.transport.budget import budget
 
 ATTEMPTS = 200
@@ -40,6 +42,7 @@ class Update:
         self._key = check_name(key)
         self._policy = policy
         self._tags = {key: check_tags(tags)}
+        self._terms = terms_of(policy, {}, shares=True)
 
     def replace(self, load: Callable[[], Any]) -> Any:
         """Call *load* now, store what it returns, and return that; the old value serves until then.
@@ -87,7 +90,7 @@ class Update:
     def _look(self) -> Found:
         self._cache.runtime.start()
         with budget(self._cache.settings.op_timeout, of_call=True):
-            return self._cache.runtime.reader.read(self._tags, self._policy.sensitive)[self._key]
+            return self._cache.runtime.reader.read(self._tags, self._terms)[self._key]
 
     def _load(self, found: Found, loader: Callable[[], Any]) -> Slot:
         """Run *loader* unless somebody has replaced what was *found*; return what lies there then."""
@@ -96,7 +99,7 @@ class Update:
             return {self._key: loader()}
 
         seen = found.seen if found.slot is None else found.slot.entry.token
-        job = Job(load_many, self._policy, self._tags)
+        job = Job(load_many, self._policy, self._tags, self._terms)
         with budget(self._cache.settings.op_timeout, of_call=True):
             outcome = self._cache.runtime.loading.load({self._key: seen}, job)[self._key]
         if isinstance(outcome, Exception):

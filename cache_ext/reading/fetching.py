@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
-from cache_ext import events, metrics
-from cache_ext.loading.origin import Job, Loaded, NotLoaded
+from cache_ext import events
+from cache_ext.loading.loaded import NotLoaded, answer_of, as_of_seconds
+from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
+from cache_ext.reading.bypass import is_bypassed
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.reader import Found
 from cache_ext.reading.slot import Slot
+from cache_ext.reading.terms import OlderThanSeen
 from cache_ext.runtime import Runtime
 from cache_ext.transport.budget import budget
 
@@ -38,6 +42,7 @@ class Fetched(Struct, frozen=True, gc=False):
         layer: ``l1``, ``l2`` or ``origin``.
         age: seconds since its loader (of nested values: the oldest one) was called.
         ttl_left: seconds for which it is still fresh; negative if it is stale.
+        as_of: the data's own time, Unix seconds; None if the loader gave none.
     """
 
     value: Any
@@ -45,6 +50,7 @@ class Fetched(Struct, frozen=True, gc=False):
     layer: str
     age: float
     ttl_left: float
+    as_of: float | None = None
 
 
 class Fetcher:
@@ -53,25 +59,52 @@ class Fetcher:
     def __init__(self, runtime: Runtime, monotonic: Callable[[], float]) -> None:
         self._runtime = runtime
         self._monotonic = monotonic
-        self._counters: dict[tuple[str, str, str], Any] = {}
+        self._near = runtime.near.get
+        self._trust = runtime.trust
+        self._hit = runtime.tally.hit
 
-    def near(self, key: str, policy: CachePolicy) -> Fetched | None:
+    def near(self, key: str, policy: CachePolicy | None) -> Slot | None:
         """Return *key* from L1 if that is all there is to do: the way of nearly every read."""
-        slot = self._runtime.reader.near(key)
-        if slot is None or slot.entry.sealed < policy.sensitive:
+        slot = self._near(key)
+        if slot is None or slot.generation != self._trust.generation or is_bypassed():
             return None
         now = self._monotonic()
-        return self._serve(slot, Outcome.HIT, "l1", now, policy) if now < slot.early_at else None
+        if now >= slot.serve_until or now >= self._trust.live_until:
+            return None
+        if policy is None:
+            name = "default"
+        elif slot.entry.sealed >= policy.sensitive:
+            name = policy.name
+        else:
+            return None
+        frame = current_frame()
+        if frame is not None:
+            if not frame.accepts(slot):
+                return None
+            frame.absorb(slot)
+        self._hit(name)
+        if events.hit.receivers:
+            self._runtime.announce(events.hit, events.Read(key, "l1", name, max(0.0, now - slot.loaded)))
+        return slot
 
-    def many(self, keys: Collection[str], job: Job) -> dict[str, Fetched | Exception]:
+    def hit(self, slot: Slot) -> Fetched:
+        """Return what `near` found, in full."""
+        now, as_of = self._monotonic(), as_of_seconds(slot.entry.as_of)
+        age = max(0.0, now - slot.loaded)
+        return Fetched(slot.take(), Outcome.HIT, "l1", age, slot.fresh_until - now, as_of)
+
+    def fetch(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
         """Return each of *keys*, or why there is none."""
+        return (self._direct if is_bypassed() else self._many)(keys, job)
+
+    def _many(self, keys: Collection[str], job: Job) -> dict[str, Fetched | Exception]:
         self._runtime.start()
         results: dict[str, Fetched | Exception] = {}
         missing = {}
         for key in keys:
-            slot, now = self._runtime.reader.near(key), self._monotonic()
-            if slot is not None and now < slot.fresh_until and slot.entry.sealed >= job.policy.sensitive:
-                results[key] = self._hit(slot, "l1", now, job)
+            slot, now = self._runtime.reader.near(key, job.terms), self._monotonic()
+            if slot is not None and now < slot.fresh_until:
+                results[key] = self._serve_fresh(slot, "l1", now, job)
             else:
                 missing[key] = job.tags_of[key]
         if missing:
@@ -79,32 +112,32 @@ class Fetcher:
                 results |= self._from_store(missing, job)
         return {key: results[key] for key in keys}
 
-    def direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
+    def _direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
         """Return each of *keys* from the loader, past the cache."""
         values = job.loader(keys)
         results: dict[str, Fetched | Exception] = {}
         for key in keys:
-            value = values.get(key, NotLoaded(key))
-            ttl = job.policy.ttl
-            if isinstance(value, Loaded):
-                value, ttl = value.value, value.ttl
-            failed = isinstance(value, Exception)
-            results[key] = value if failed else Fetched(value, Outcome.MISS, "origin", 0.0, ttl)
+            made = answer_of(values.get(key, NotLoaded(key)), None)
+            if isinstance(made, Exception):
+                results[key] = made
+                continue
+            ttl = job.policy.ttl if made.ttl is None else made.ttl
+            results[key] = Fetched(made.value, Outcome.MISS, "origin", 0.0, ttl, made.as_of)
         return results
 
     def _from_store(self, missing: Mapping[str, tuple[str, ...]], job: Job) -> dict[str, Fetched | Exception]:
         results: dict[str, Fetched | Exception] = {}
         wanted: dict[str, Found] = {}
         came, mark = self._monotonic(), self._runtime.near.mark()
-        looked = self._runtime.looks.read(missing, job.policy.sensitive)
+        looked = self._runtime.looks.read(missing, job.terms)
         now = self._monotonic()
         for key, found in looked.items():
-            slot = found.fresh_at(now)
+            slot, old = found.fresh_at(now), found.slot
             if slot is not None:
-                results[key] = self._hit(slot, found.layer, now, job)
-            elif found.slot is not None and found.checked and now < _revalidated_until(found.slot, job):
-                self._runtime.refresher.refresh(found.slot, job)
-                results[key] = self._serve(found.slot, Outcome.STALE, found.layer, now, job.policy)
+                results[key] = self._serve_fresh(slot, found.layer, now, job)
+            elif old is not None and found.checked and self._may_revalidate(old, job, now):
+                self._runtime.refresher.refresh(old, job)
+                results[key] = self._serve(old, Outcome.STALE, found.layer, now, job)
             else:
                 wanted[key] = found
         if wanted:
@@ -114,53 +147,98 @@ class Fetcher:
     def _load(
         self, wanted: Mapping[str, Found], job: Job, mark: int, came: float
     ) -> dict[str, Fetched | Exception]:
-        results: dict[str, Fetched | Exception] = {}
-        outcomes = self._runtime.loading.load({key: found.seen for key, found in wanted.items()}, job)
+        outcomes: dict[str, Slot | Exception] = {}
+        seen = {}
+        for key, found in wanted.items():
+            if job.policy.failure_throttle and (error := self._runtime.failures.throttled(key)):
+                outcomes[key] = error.with_traceback(None)  # which would grow with every raise
+                continue
+            seen[key] = found.seen
+            if found.slot is not None:
+                job.previous[key] = found.slot
+        if seen:
+            patience = self._patience(wanted, job, came) if job.policy.timed else None
+            outcomes |= self._runtime.loading.load(seen, job, patience=patience)
         now = self._monotonic()
-        for key, outcome in outcomes.items():
-            old = wanted[key]
-            if isinstance(outcome, Slot):
-                made_of_stale = outcome.loaded < came and now >= outcome.fresh_until
-                how = Outcome.STALE if made_of_stale else Outcome.MISS
-                results[key] = self._serve(outcome, how, "origin", now, job.policy)
-            elif old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
-                results[key] = self._serve(old.slot, Outcome.STALE, old.layer, now, job.policy)
-            else:
-                self.count(key, job.policy.name, "none", "error")
-                results[key] = outcome
-        return results
+        return {key: self._loaded(key, wanted[key], outcomes[key], job, mark, came, now) for key in wanted}
+
+    def _loaded(
+        self,
+        key: str,
+        old: Found,
+        outcome: Slot | Exception,
+        job: Job,
+        mark: int,
+        came: float,
+        now: float,
+    ) -> Fetched | Exception:
+        if isinstance(outcome, Slot):
+            if not job.terms.is_new_enough(outcome):
+                return OlderThanSeen(f"{outcome.key!r}: the origin's data are older than what was seen")
+            made_of_stale = outcome.loaded < came and now >= outcome.fresh_until
+            return self._serve(outcome, Outcome.STALE if made_of_stale else Outcome.MISS, "origin", now, job)
+        if old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
+            return self._serve(old.slot, Outcome.STALE, old.layer, now, job)
+        self.count(key, job.policy.name, "none", "error", 0.0)
+        return outcome
+
+    def _patience(self, wanted: Mapping[str, Found], job: Job, now: float) -> dict[str, float]:
+        """Return how long the caller waits for each load, seconds."""
+        policy, patience = job.policy, {}
+        hard = math.inf if policy.hard_timeout is None else policy.hard_timeout
+        for key, found in wanted.items():
+            soft = policy.soft_timeout
+            stale = found.slot is not None and now < self._stale_until(found.slot, job, policy.stale_if_error)
+            patience[key] = min(soft, hard) if soft is not None and stale else hard
+        return patience
+
+    def _stale_until(self, slot: Slot, job: Job, allowed: float) -> float:
+        """Return until when *slot* may be served past its ttl; *allowed*: seconds, by its policy."""
+        return min(slot.stale_until, slot.fresh_until + min(allowed, job.terms.max_stale))
+
+    def _may_revalidate(self, slot: Slot, job: Job, now: float) -> bool:
+        """Tell whether *slot* may be served while it is refreshed."""
+        return now < self._stale_until(slot, job, job.policy.stale_while_revalidate)
 
     def _is_last_resort(self, slot: Slot, job: Job, now: float, mark: int) -> bool:
         """Tell whether *slot*, found at *mark*, may be served because loading failed."""
-        until = min(slot.stale_until, slot.fresh_until + job.policy.stale_if_error)
+        until = self._stale_until(slot, job, job.policy.stale_if_error)
         return now < until and not self._runtime.near.ended(slot, mark)
 
-    def _hit(self, slot: Slot, layer: str, now: float, job: Job) -> Fetched:
-        """Return *slot*, which is fresh; if it will not be for long, see that it is refreshed."""
+    def _serve_fresh(self, slot: Slot, layer: str, now: float, job: Job) -> Fetched | Exception:
+        """Return *slot*; if it will not be fresh for long, see that it is refreshed."""
         if now >= slot.early_at and job.policy.early_refresh:
             self._runtime.refresher.refresh(slot, job)
-        return self._serve(slot, Outcome.HIT, layer, now, job.policy)
+        return self._serve(slot, Outcome.HIT, layer, now, job)
 
-    def _serve(self, slot: Slot, outcome: Outcome, layer: str, now: float, policy: CachePolicy) -> Fetched:
+    def _serve(self, slot: Slot, outcome: Outcome, layer: str, now: float, job: Job) -> Fetched | Exception:
+        """Return what *slot* has: a value, or the error that was stored as one."""
         frame = current_frame()
         if frame is not None:
             frame.absorb(slot)
         age = max(0.0, now - slot.loaded)
-        self.count(slot.key, policy.name, layer, outcome, age)
-        return Fetched(slot.take(), outcome, layer, age, slot.fresh_until - now)
+        self.count(slot.key, job.policy.name, layer, outcome, age)
+        value = slot.take()
+        if slot.entry.failed:
+            error: Exception = value
+            return error
+        return Fetched(value, outcome, layer, age, slot.fresh_until - now, as_of_seconds(slot.entry.as_of))
 
-    def count(self, key: str, name: str, layer: str, outcome: str, age: float = 0.0) -> None:
+    def count(self, key: str, name: str, layer: str, outcome: str, age: float) -> None:
         """Count a read of *key* under a policy of *name*, and announce it to who listens."""
-        which = (name, layer, outcome)
-        counter = self._counters.get(which)
-        if counter is None:
-            counter = self._counters[which] = metrics.requests.labels(*which)
-        counter.inc()
+        self._runtime.tally.count(name, layer, outcome)
         signal = _SIGNALS.get(outcome, events.miss)
         if signal.receivers:
             self._runtime.announce(signal, events.Read(key, layer, name, age))
 
 
-def _revalidated_until(slot: Slot, job: Job) -> float:
-    """Return until when *slot* may be served while it is refreshed."""
-    return min(slot.stale_until, slot.fresh_until + job.policy.stale_while_revalidate)
+def values_of(results: Mapping[str, Fetched | Exception]) -> dict[str, Any]:
+    """Return the values of *results*, without what the loader left out; raise the first other exception."""
+    values = {}
+    for key, result in results.items():
+        if isinstance(result, NotLoaded):
+            continue
+        if isinstance(result, Exception):
+            raise result
+        values[key] = result.value
+    return values

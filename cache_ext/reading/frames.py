@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -19,11 +19,19 @@ class Frame:
     Args:
         keys: what is being loaded.
         versions: noted before the loader was called.
+        previous: what is to be replaced, by key.
         outer: the load inside which this one runs, None at the top.
     """
 
-    def __init__(self, keys: frozenset[str], versions: Mapping[str, Version], outer: Frame | None) -> None:
-        self._keys = keys
+    def __init__(
+        self,
+        keys: frozenset[str],
+        versions: Mapping[str, Version],
+        previous: Mapping[str, Slot],
+        outer: Frame | None,
+    ) -> None:
+        self.keys = keys
+        self.previous = previous
         self._outer = outer
         self.versions = dict(versions)
         self.inherited: dict[str, Version] = {}
@@ -60,7 +68,7 @@ class Frame:
         """Raise NestedLoadError if *key* is being loaded by this load or one around it."""
         frame: Frame | None = self
         while frame is not None:
-            if key in frame._keys:
+            if key in frame.keys:
                 raise NestedLoadError(f"the loader of {key!r} asks for {key!r}")
             frame = frame._outer
 
@@ -68,15 +76,16 @@ class Frame:
 _current: ContextVar[Frame | None] = ContextVar("cache_ext_frame", default=None)
 
 
-def current_frame() -> Frame | None:
-    """Return the load inside which the caller runs, None outside of any."""
-    return _current.get()
+current_frame: Callable[[], Frame | None] = _current.get
+"""Returns the load inside which the caller runs, None outside of any."""
 
 
 @contextmanager
-def loading(keys: frozenset[str], versions: Mapping[str, Version]) -> Iterator[Frame]:
-    """Run the body, a loader, inside a frame of its own."""
-    frame = Frame(keys, versions, _current.get())
+def loading(
+    keys: frozenset[str], versions: Mapping[str, Version], previous: Mapping[str, Slot]
+) -> Iterator[Frame]:
+    """Run the body, a loader, inside a frame of its own; see `Frame`."""
+    frame = Frame(keys, versions, previous, _current.get())
     reset = _current.set(frame)
     try:
         yield frame

@@ -14,10 +14,11 @@ from cache_ext.coherence.backplane import Trust
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Found, Reader
+from cache_ext.reading.terms import Terms
 
 PATIENCE = 1.0
 """Seconds that one waits for another's look; it takes no longer than one may spend on Redis."""
-_Name = tuple[str, tuple[str, ...], bool]
+_Name = tuple[str, tuple[str, ...], Terms]
 
 
 class _Look:
@@ -42,15 +43,15 @@ class Looks:
         self._lock = threading.Lock()
         self._open: dict[_Name, _Look] = {}
 
-    def read(self, tags_of: Mapping[str, Collection[str]], sensitive: bool) -> dict[str, Found]:
+    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, Found]:
         """Return what is found of each key, as `Reader.read` does, or as somebody is just being told."""
-        if self._monotonic() >= self._trust.live_until:
-            return self._reader.read(tags_of, sensitive)
-        names = {key: (key, tuple(tags), sensitive) for key, tags in tags_of.items()}
+        if self._monotonic() >= self._trust.live_until or not terms.shared:
+            return self._reader.read(tags_of, terms)
+        names = {key: (key, tuple(tags), terms) for key, tags in tags_of.items()}
         mine, others = self._board(names)
         found: dict[str, Found] = {}
         try:
-            found = self._look({key: tags_of[key] for key in mine}, sensitive)
+            found = self._look({key: tags_of[key] for key in mine}, terms)
         finally:
             self._land(names, mine, found)
         again = {}
@@ -59,17 +60,17 @@ class Looks:
                 found[key] = shared
             else:
                 again[key] = tags_of[key]
-        return found | self._reader.read(again, sensitive) if again else found
+        return found | self._reader.read(again, terms) if again else found
 
-    def _look(self, tags_of: Mapping[str, Collection[str]], sensitive: bool) -> dict[str, Found]:
+    def _look(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, Found]:
         """Ask the store for what no look that has just ended brought into L1."""
         now, found = self._monotonic(), {}
         for key in tags_of:
-            slot = self._reader.near(key)
-            if slot is not None and now < slot.fresh_until and slot.entry.sealed >= sensitive:
+            slot = self._reader.near(key, terms)
+            if slot is not None and now < slot.fresh_until:
                 found[key] = Found(slot, slot.entry.token, "l1")
         rest = {key: tags for key, tags in tags_of.items() if key not in found}
-        return found | self._reader.read(rest, sensitive) if rest else found
+        return found | self._reader.read(rest, terms) if rest else found
 
     def _board(self, names: Mapping[str, _Name]) -> tuple[dict[str, _Look], dict[str, _Look]]:
         """Return the looks that the caller leads and those that others do, by key."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from cache_ext import metrics
 from cache_ext.codec.copies import hand_out
 from cache_ext.codec.entries import TOKEN_AT, TOKEN_BYTES, EntryCodec
+from cache_ext.codec.failures import decode_failure
 from cache_ext.coherence.backplane import Trust
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import Entry
@@ -16,6 +18,7 @@ from cache_ext.loading.flights import Moment
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.slot import Slot
+from cache_ext.reading.terms import ANY, Terms
 from cache_ext.stores.base import Judgement, Snapshot, Store, Versions
 
 UNCHECKED_LIFE = 5.0
@@ -51,9 +54,11 @@ def token_of(blob: bytes) -> bytes:
     return blob[TOKEN_AT : TOKEN_AT + TOKEN_BYTES]
 
 
-def suits(entry: Entry, tags: Collection[str], sensitive: bool) -> bool:
-    """Tell whether *entry* is sealed, if it must be, and has all *tags*; an older program's may lack some."""
-    return entry.sealed >= sensitive and (not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags))
+def suits(entry: Entry, tags: Collection[str], terms: Terms) -> bool:
+    """Tell whether *entry* has all *tags*, as an older program's may not; no unexpected error."""
+    if entry.failed and not terms.errors:
+        return False
+    return not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags)
 
 
 class Reader:
@@ -76,23 +81,29 @@ class Reader:
         self._monotonic = monotonic
         self._tags: dict[str, tuple[str, ...]] = {}
 
-    def near(self, key: str) -> Slot | None:
+    def near(self, key: str, terms: Terms = ANY) -> Slot | None:
         """Return L1's slot of *key* if it may be served without asking anyone, fresh or stale."""
         slot = self._near.get(key)
         if slot is None or slot.generation != self._trust.generation:
             return None
         now = self._monotonic()
-        if now >= self._trust.live_until or now >= slot.stale_until:
+        if now >= self._trust.live_until or now >= slot.stale_until or now >= slot.check_at:
+            return None
+        if (terms is not ANY or slot.entry.failed) and not terms.accept(slot, from_store=False):
             return None
         frame = current_frame()
         return slot if frame is None or frame.accepts(slot) else None
 
-    def read(self, tags_of: Mapping[str, Collection[str]], sensitive: bool = False) -> dict[str, Found]:
+    def remembered(self, keys: Iterable[str]) -> set[str]:
+        """Return the tags that entries of *keys* were last seen with."""
+        return {tag for key in keys for tag in self._tags.get(key, ())}
+
+    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms = ANY) -> dict[str, Found]:
         """Return what is found of each key of *tags_of*, asking the shared store; never raises.
 
         Args:
             tags_of: by key, the tags that its entry is known to carry; others cost a second trip.
-            sensitive: believe sealed entries only: who can write to the store cannot make these.
+            terms: what does not meet them is not found.
         """
         mark, generation, now = self._near.mark(), self._trust.generation, self._monotonic()
         tags = {tag for key, known in tags_of.items() for tag in (*known, *self._tags.get(key, ()))}
@@ -102,17 +113,16 @@ class Reader:
             entries = self._decoded(snapshot)
             versions = self._complete(snapshot.versions, tags, entries)
         except StoreUnavailable:
-            return {key: self._unchecked(key, now) for key in tags_of}
+            return {key: self._unchecked(key, now, terms) for key in tags_of}
         found = {}
         for key in tags_of:
             entry, seen, slot = entries.get(key), token_of(snapshot.blobs.get(key, b"")), None
-            fitting = entry is not None and suits(entry, tags_of[key], sensitive)
-            if entry is not None and fitting:
-                slot = self._judged(key, entry, now, versions, generation)
+            if entry is not None and suits(entry, tags_of[key], terms):
+                slot = self._judged(key, entry, now, versions, generation, terms)
             if slot is not None:
                 self._near.put(slot, mark)
-                found[key] = Found(slot, seen)
-            elif key not in snapshot.blobs and (slot := self.near(key)) is not None:
+                found[key] = Found(slot if terms.accept(slot, from_store=True) else None, seen)
+            elif key not in snapshot.blobs and (slot := self.near(key, terms)) is not None:
                 found[key] = Found(slot, seen, "l1")
             else:
                 self._near.drop(key)
@@ -124,14 +134,15 @@ class Reader:
         key: str,
         blob: bytes,
         versions: Versions,
-        wanted: tuple[Collection[str], bool],
+        tags: Collection[str],
+        terms: Terms,
         since: Moment,
         now: float,
     ) -> Slot | None:
-        """Return *blob*, found at *key* under *versions*, as a slot, if it counts and is what is wanted.
+        """Return *blob*, found at *key* under *versions*, as a slot, if it counts and meets *terms*.
 
         Args:
-            wanted: the tags that it must have, and whether it must be sealed.
+            tags: that it must have.
             since, now: of the moment before it was found.
         """
         try:
@@ -139,43 +150,61 @@ class Reader:
             versions = self._complete(versions, versions.standings.keys(), {key: entry})
         except (PayloadError, StoreUnavailable):
             return None
-        if not suits(entry, *wanted):
+        if not suits(entry, tags, terms):
             return None
-        slot = self._judged(key, entry, now, versions, since.generation)
-        if slot is not None:
-            self._near.put(slot, since.mark)
-        return slot
+        slot = self._judged(key, entry, now, versions, since.generation, terms)
+        if slot is None:
+            return None
+        self._near.put(slot, since.mark)
+        return slot if terms.accept(slot, from_store=True) else None
 
     def hold(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
-        """Return a slot for *entry*, whose *value* is at hand."""
+        """Return a slot for *entry*, whose *value* (or the error that it stands for) is at hand."""
         self._remember(key, entry)
-        return Slot(key, entry, loaded, generation, *hand_out(self._codec.values, value, entry.payload))
+        values = self._codec.values
+        if entry.failed:
+            again = partial(decode_failure, entry.payload, (type(value),), values)
+            return Slot(key, entry, loaded, generation, again)
+        return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload))
 
-    def _judged(self, key: str, entry: Entry, now: float, versions: Versions, generation: int) -> Slot | None:
+    def _judged(
+        self, key: str, entry: Entry, now: float, versions: Versions, generation: int, terms: Terms
+    ) -> Slot | None:
         """Return a slot for *entry* if it counts under *versions*; one that is stale was so at *now*."""
         judgement = versions.judge(key, entry)
         if judgement is Judgement.GONE:
             return None
-        slot = self._slot(key, entry, now, versions.now, generation)
+        slot = self._slot(key, entry, now, versions.now, generation, terms)
         if slot is not None and judgement is Judgement.STALE:
             slot.expire(now)
         return slot
 
-    def _slot(self, key: str, entry: Entry, now: float, store_now: int, generation: int) -> Slot | None:
-        known = self._near.get(key)
-        if known is not None and known.entry.token == entry.token:
-            known.generation = generation
-            return known
-        try:
-            value = self._codec.values.decode(entry.payload)
-        except PayloadError:
-            metrics.payload_errors.inc()
-            return None
-        return self.hold(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
-
-    def _unchecked(self, key: str, now: float) -> Found:
+    def _slot(
+        self, key: str, entry: Entry, now: float, store_now: int, generation: int, terms: Terms
+    ) -> Slot | None:
         slot = self._near.get(key)
-        usable = slot is not None and now < slot.stale_until
+        if slot is not None and slot.entry.token == entry.token:
+            slot.generation = generation
+        else:
+            try:
+                value = self.value(entry, terms)
+            except PayloadError:
+                metrics.payload_errors.inc()
+                return None
+            slot = self.hold(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
+        if terms.l1_ttl is not None:
+            slot.check_by(now + terms.l1_ttl)
+        return slot
+
+    def value(self, entry: Entry, terms: Terms) -> Any:
+        """Return what the payload of *entry* stands for. Raises PayloadError."""
+        if entry.failed:
+            return decode_failure(entry.payload, terms.errors, self._codec.values)
+        return self._codec.values.decode(entry.payload)
+
+    def _unchecked(self, key: str, now: float, terms: Terms) -> Found:
+        slot = self._near.get(key)
+        usable = slot is not None and now < slot.stale_until and terms.accept(slot, from_store=False)
         return Found(slot if usable else None, layer="l1", checked=False)
 
     def _decoded(self, snapshot: Snapshot) -> dict[str, Entry]:

@@ -60,8 +60,8 @@ class Slot:
         self.stale_until = self.fresh_until + entry.stale_for / 1000
         self.early_at = self.fresh_until - EARLY_FACTOR * entry.load_time / 1000
         self.check_at = math.inf
-        self.serve_until = self.early_at
-        """Until then it is served with nothing else to do: neither refresh nor ask."""
+        self.serve_until = -math.inf if entry.failed else self.early_at
+        """Until then it is served with nothing else to do: neither raise nor refresh nor ask."""
         fixed = SLOT_OVERHEAD_BYTES + TAG_OVERHEAD_BYTES * len(entry.tags)
         self.size = len(memoryview(entry.payload)) + len(key) + fixed + held_bytes
         """Bytes that the slot is counted with."""
@@ -75,4 +75,4 @@ class Slot:
     def check_by(self, moment: float) -> None:
         """Have the shared store asked again from *moment* on."""
         self.check_at = moment
-        self.serve_until = min(self.early_at, moment)
+        self.serve_until = min(self.serve_until, moment)

@@ -146,3 +146,6 @@ class Store(Protocol):
 
     def clear(self) -> Mapping[int, bytes]:
         """Replace all epochs: nothing stored so far counts any more. Return the new ones, by bucket."""
+
+    def positions(self) -> Mapping[int, Version]:
+        """Return the epoch and the sequence number of each bucket that has them."""

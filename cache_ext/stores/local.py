@@ -92,6 +92,11 @@ class LocalStore:
             self._replace_epochs()
             return dict(self._epochs)
 
+    def positions(self) -> Mapping[int, Version]:
+        """See `Store.positions`."""
+        with self._lock:
+            return {bucket: Version(epoch, self._sequences[bucket]) for bucket, epoch in self._epochs.items()}
+
     def _replace_epochs(self) -> None:
         self._epochs = {bucket: new_stamp() for bucket in range(BUCKETS)}
         self._standings.clear()

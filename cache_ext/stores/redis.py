@@ -156,6 +156,17 @@ class RedisStore:
         self._gateway.run(self._replace_epochs(fresh, ""), "clear")
         return fresh
 
+    def positions(self) -> Mapping[int, Version]:
+        """See `Store.positions`."""
+        space = self._keys
+        places = [("MGET", space.epoch(bucket), space.sequence(bucket)) for bucket in range(BUCKETS)]
+        replies = self._gateway.run(places, "read")
+        return {
+            bucket: Version(epoch, int(sequence))
+            for bucket, (epoch, sequence) in enumerate(replies)
+            if epoch is not None and sequence is not None and sequence.isdigit()
+        }
+
     def _adopt(self, run_id: str, ask: Ask) -> None:
         """Replace the epochs that were made on another run of the server than *run_id*."""
         ask([("SCRIPT", "LOAD", self._gateway.script_text(self._sha["replace_epoch"]))])

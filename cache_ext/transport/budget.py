@@ -68,3 +68,13 @@ def unbudgeted() -> Iterator[None]:
         yield
     finally:
         _current.reset(reset)
+
+
+@contextmanager
+def without_budget() -> Iterator[None]:
+    """Run the body, which no request waits for, outside of any budget: each command has its own time."""
+    reset = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(reset)

@@ -18,7 +18,7 @@ from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.keys import check_tags
-from cache_ext.loading.origin import Loaded
+from cache_ext.loading.loaded import Loaded
 from cache_ext.policy import CachePolicy, policy_for
 from cache_ext.reading.fetching import Outcome
 from cache_ext.web.arguments import Arguments, describe
