@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from cache_ext import events, metrics
+from cache_ext import events
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.values import ValueCodec
-from cache_ext.coherence.backplane import BOUND, Backplane, Trust
-from cache_ext.coherence.messages import Message
+from cache_ext.coherence.backplane import Backplane, Trust
+from cache_ext.coherence.effects import Effects
 from cache_ext.coherence.outbox import Outbox
-from cache_ext.entry import Version
+from cache_ext.gauges import set_gauges
 from cache_ext.hooks.emitting import Hooks
 from cache_ext.hooks.registry import Registry
 from cache_ext.hooks.stream import EventStream
@@ -86,6 +86,7 @@ class Runtime:
         self._lock = threading.Lock()
         self._started = False
         self._monotonic = monotonic
+        self.effects = Effects(self.near, self.flights, monotonic, self._wake_hooks)
         self.trust = self._make_trust()
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
@@ -145,12 +146,6 @@ class Runtime:
                 self._backplane.start()
             self._started = True
 
-    def soften(self, tags: Iterable[str], since: Version | None = None) -> None:
-        """Let what this process has under *tags*, made before their version *since*, be stale from now on."""
-        tags = tuple(tags)
-        self.flights.outdate(tags=tags)
-        self.near.soften(tags, self._monotonic(), since)
-
     def close(self) -> None:
         """Wait for the loads under way and stop the threads."""
         for background in (self.refreshes, self._timed):
@@ -171,6 +166,10 @@ class Runtime:
         stream = None if self.gateway is None else EventStream(self.gateway, self.keyspace)
         self.hooks = Hooks(registry, stream, values, self.settings, self.start, self._monotonic)
         return self.hooks
+
+    def _wake_hooks(self, names: Iterable[str]) -> None:
+        if self.hooks is not None:
+            self.hooks.wake(*names)
 
     def _make_store(self) -> Store:
         if not self.settings.enabled or self.settings.redis_url == "null://":
@@ -207,61 +206,20 @@ class Runtime:
         self._backplane = Backplane(
             subscribe,
             self.keyspace.channels,
-            heard=self._heard,
-            gap=self._gap,
+            heard=self.effects.heard,
+            gap=self.effects.gap,
             positions=self.store.positions,
             monotonic=self._monotonic,
         )
         return self._backplane.trust
 
     def _each_second(self) -> None:
-        self._observe()
+        self.tally.tell()
+        if self.gateway is not None and self.settings.monitoring:
+            set_gauges(self.gateway, self.near)
         if self.hooks is not None:
             self.hooks.tick()
-
-    def _observe(self) -> None:
-        """Set the gauges of this process."""
-        if self.gateway is None or not self.settings.monitoring:
-            return
-        state = self.gateway.breaker.state
-        metrics.redis_health.set(state is State.CLOSED)
-        for each in State:
-            metrics.circuit_state.labels(each).set(state is each)
-        for name, count in zip(("idle", "used"), self.gateway.connections(), strict=True):
-            metrics.pool_connections.labels(name).set(count)
-        metrics.memory_bytes.labels("l1").set(self.near.sizes()[1])
-        metrics.staleness_bound.set(BOUND)
 
     def _circuit_changed(self, state: State) -> None:
         if events.circuit.receivers:
             self.announce(events.circuit, events.CircuitChanged(state))
-
-    def _gap(self) -> None:
-        """Messages may have been lost: nobody joins what started before, who waits looks again."""
-        self.flights.outdate_all()
-        self.flights.wake_all()
-
-    def _heard(self, message: Message) -> None:
-        """Do here what another process (or this one) did in Redis."""
-        names = message.names
-        if message.kind == "i":
-            self.flights.outdate(tags=names)
-            self.near.invalidate(names, Version(message.stamp, message.sequence))
-        elif message.kind == "s":
-            self.soften(names, Version(message.stamp, message.sequence))
-        elif message.kind == "d":
-            self.flights.outdate(keys=names)
-            self.near.delete(names)
-            self.flights.wake(names)
-        elif message.kind == "f":
-            for key in names:
-                self.near.replaced(key, message.stamp)
-            self.flights.wake(names)
-        elif message.kind == "r":
-            self.flights.wake(names)
-        elif message.kind == "h":
-            if self.hooks is not None:
-                self.hooks.wake(*names)
-        else:
-            self.near.clear()
-            self._gap()

@@ -45,6 +45,7 @@ CACHE_EXT_ROWS = (
     ("hooks.emitting",),
     ("reading.near", "reading.frames", "stores.local", "stores.redis", "transport.subscription"),
     ("coherence.outbox", "coherence.backplane", "coherence.receipts", "loading.flights", "loading.upkeep"),
+    ("gauges", "coherence.effects"),
     ("reading.terms", "loading.late", "loading.loaded", "loading.failures", "loading.background"),
     ("reading.reader",),
     ("reading.looking", "loading.origin"),

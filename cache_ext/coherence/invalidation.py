@@ -37,10 +37,10 @@ def soften_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
             versions = runtime.store.invalidate(tags, soft=True)
     except StoreUnavailable:
         runtime.outbox.add(soft=tags)
-        runtime.soften(tags)
+        runtime.effects.soften(tags)
         return Receipt.of_queued(tags)
     for tag, version in versions.items():
-        runtime.soften([tag], version)
+        runtime.effects.soften([tag], version)
     return Receipt.of_tags(versions)
 
 

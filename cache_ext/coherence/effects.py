@@ -1,0 +1,67 @@
+"""What an invalidation, from here or from another process, does to this process' copies and loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from cache_ext.coherence.messages import Message
+from cache_ext.entry import Version
+from cache_ext.loading.flights import Flights
+from cache_ext.reading.near import NearCache
+
+
+class Effects:
+    """Acts on L1 and the loads under way.
+
+    Args:
+        monotonic: the clock, seconds.
+        woken: called with the names of a message of kind ``h``: events for these hooks wait.
+    """
+
+    def __init__(
+        self,
+        near: NearCache,
+        flights: Flights,
+        monotonic: Callable[[], float],
+        woken: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._near = near
+        self._flights = flights
+        self._monotonic = monotonic
+        self._woken = woken
+
+    def heard(self, message: Message) -> None:
+        """Do here what another process (or this one) did in Redis."""
+        names, version = message.names, Version(message.stamp, message.sequence)
+        match message.kind:
+            case "i":
+                self._flights.outdate(tags=names)
+                self._near.invalidate(names, version)
+            case "s":
+                self.soften(names, version)
+            case "d":
+                self._flights.outdate(keys=names)
+                self._near.delete(names)
+                self._flights.wake(names)
+            case "f":
+                for key in names:
+                    self._near.replaced(key, message.stamp)
+                self._flights.wake(names)
+            case "r":
+                self._flights.wake(names)
+            case "h":
+                self._woken(names)
+            case "e":
+                self._near.clear()
+                self.gap()
+
+    def soften(self, tags: Iterable[str], since: Version | None = None) -> None:
+        """Let what this process has under *tags*, made before their version *since*, be stale from now on."""
+        tags = tuple(tags)
+        self._flights.outdate(tags=tags)
+        self._near.soften(tags, self._monotonic(), since)
+
+    def gap(self) -> None:
+        """Messages may have been lost: nobody joins what started before, who waits looks again."""
+        self._flights.outdate_all()
+        self._flights.wake_all()
