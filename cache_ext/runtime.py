@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from cache_ext import events
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.backplane import Backplane, Trust
 from cache_ext.coherence.effects import Effects
+from cache_ext.coherence.journal import Journal
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.gauges import set_gauges
 from cache_ext.hooks.emitting import Hooks
@@ -24,6 +26,7 @@ from cache_ext.loading.flights import Flights
 from cache_ext.loading.flying import Flying
 from cache_ext.loading.host import HostOrigin
 from cache_ext.loading.late import LateTags
+from cache_ext.loading.leftovers import Leftovers
 from cache_ext.loading.loads import Loading
 from cache_ext.loading.origin import Origin
 from cache_ext.loading.putting import Putter
@@ -71,6 +74,7 @@ class Runtime:
         announce: events.Announce = events.unheard,
     ) -> None:
         self.settings = settings
+        self._monotonic = monotonic
         self.announce = announce
         self.gateway = gateway
         if gateway is not None:
@@ -79,14 +83,13 @@ class Runtime:
         self.store: Store = self._make_store()
         self.near = NearCache(0 if isinstance(self.store, NullStore) else settings.l1_max_bytes)
         self.flights = Flights()
-        self.outbox = Outbox()
+        self.effects = Effects(self.near, self.flights, monotonic, self._wake_hooks)
+        self.outbox = self._make_outbox()
         self._leases = Leases()
         self._backplane: Backplane | None = None
         self._upkeep: Upkeep | None = None
         self._lock = threading.Lock()
         self._started = False
-        self._monotonic = monotonic
-        self.effects = Effects(self.near, self.flights, monotonic, self._wake_hooks)
         self.trust = self._make_trust()
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
@@ -131,13 +134,14 @@ class Runtime:
         with self._lock:
             if self._started or self.gateway is None:
                 return
+            self.outbox.open()
             self.gateway.probe()
             self._upkeep = Upkeep(
                 self.store,
                 self._leases,
                 self.gateway.breaker,
                 self.gateway.probe,
-                self.outbox.settle,
+                self.outbox.tend,
                 self._each_second,
                 self._monotonic,
             )
@@ -157,6 +161,7 @@ class Runtime:
                 for thread in (self._backplane, self._upkeep):
                     if thread is not None:
                         thread.stop()
+        self.outbox.close()
         if self.gateway is not None:
             self.gateway.close()
         self.tally.tell()
@@ -176,22 +181,24 @@ class Runtime:
             return NullStore()
         return LocalStore() if self.gateway is None else RedisStore(self.gateway, self.keyspace)
 
+    def _make_outbox(self) -> Outbox:
+        folder = self._host_folder()
+        journal = Journal(folder / "journal") if folder else None
+        return Outbox(journal, self.effects.queued, self._monotonic)
+
     def _make_origin(self, codec: EntryCodec) -> HostOrigin:
-        folder = self.settings.host_dir
-        return HostOrigin(
-            Origin(
-                self.reader,
-                codec,
-                LateTags(self.store, self.trust.positions),
-                self._monotonic,
-                self.announce,
-            ),
-            folder / self.settings.namespace if folder and self.gateway else None,
-            self.reader,
-            codec,
-            self.outbox,
-            self._monotonic,
-        )
+        late = LateTags(self.store, self.trust.positions)
+        origin = Origin(self.reader, codec, late, self._monotonic, self.announce)
+        folder = self._host_folder()
+        self._leftovers = Leftovers(folder, codec, self._monotonic) if folder else None
+        return HostOrigin(origin, self._leftovers, self.reader, self.near, self.outbox, self._monotonic)
+
+    def _host_folder(self) -> Path | None:
+        """Return where the processes of this host meet, None if they do not."""
+        if self.settings.host_dir is None or self.gateway is None:
+            return None
+        namespace = self.settings.namespace
+        return self.settings.host_dir / (namespace if namespace.strip(".") else "%2e" * len(namespace))
 
     def _make_trust(self) -> Trust:
         if self.gateway is None or not isinstance(self.store, RedisStore):
@@ -215,6 +222,8 @@ class Runtime:
 
     def _each_second(self) -> None:
         self.tally.tell()
+        if self._leftovers is not None:
+            self._leftovers.sweep()
         if self.gateway is not None and self.settings.monitoring:
             set_gauges(self.gateway, self.near)
         if self.hooks is not None:

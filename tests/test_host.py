@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cache_ext import TieredCache
-from cache_ext.loading import host
+from cache_ext.coherence import locks
 from cache_ext.loading.host import TURNS
 from cache_ext.testing import CountingOrigin
 from tests.caches import begin
@@ -20,6 +20,7 @@ from tests.processes import free_port
 from tests.waiting import until
 
 Open = Callable[[], TieredCache]
+LEFT_CHARACTERS = 32  # the name of a file in which a value was left
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def member(make_cache: Callable[..., TieredCache], tmp_path: Path) -> Open:
 
 def left_by(folder: Path) -> Path:
     """The one file in which a process left a value."""
-    (found,) = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    (found,) = (path for path in folder.rglob("*") if len(path.name) == LEFT_CHARACTERS and path.is_file())
     return found
 
 
@@ -78,14 +79,14 @@ def test_turn_of_a_killed_process_passes_on(
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"
     )
-    locks = [str(folder / f"{turn:02d}.lock") for turn in range(TURNS)]
+    paths = [str(folder / f"{turn:02d}.lock") for turn in range(TURNS)]
     holder = subprocess.Popen(
-        [sys.executable, "-c", take, *locks], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", take, *paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    waiting, wait = threading.Event(), host.time.sleep
-    monkeypatch.setattr(host.time, "sleep", lambda seconds: (waiting.set(), wait(seconds)))
+    waiting, wait = threading.Event(), locks.time.sleep
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: (waiting.set(), wait(seconds)))
     cache = member()
     answer = begin(lambda: cache.get_or_load("key", origin.loader("key"), ttl=60))
     assert waiting.wait(10), "it waits for its turn"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cache_ext.coherence.messages import Message
+from cache_ext.coherence.records import Names
 from cache_ext.entry import Version
 from cache_ext.loading.flights import Flights
 from cache_ext.reading.near import NearCache
@@ -54,6 +55,17 @@ class Effects:
             case "e":
                 self._near.clear()
                 self.gap()
+
+    def queued(self, names: Names) -> None:
+        """Do here what another process of the host queued, to be done in Redis when it is back."""
+        if names.everything:
+            self._near.clear()
+            self._flights.outdate_all()
+            return
+        self._near.invalidate(names.tags)
+        self._near.delete(names.keys)
+        self._flights.outdate(names.keys, names.tags)
+        self.soften(names.soft)
 
     def soften(self, tags: Iterable[str], since: Version | None = None) -> None:
         """Let what this process has under *tags*, made before their version *since*, be stale from now on."""

@@ -1,26 +1,22 @@
 """One load per host while the shared store is away: its processes take turns, and leave each other what came.
 
 They share a folder. A key's turn is a lock on one of its files, which the kernel gives back when its holder
-dies; what a turn brought lies beside it, for as long as a copy may be served that nobody can check. Ages are
-told by the monotonic clock, which is the same for all processes of a host until it boots.
+dies; what a turn brought lies beside it, for as long as a copy may be served that nobody can check.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import struct
-import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from cache_ext.codec.entries import EntryCodec
+from cache_ext.coherence.locks import take_lock
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.errors import PayloadError
+from cache_ext.loading.leftovers import Leftovers
 from cache_ext.loading.origin import UNTRUSTED, Departure, Job, Origin
+from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import UNCHECKED_LIFE, Reader, suits
 from cache_ext.reading.slot import Slot
 
@@ -29,9 +25,8 @@ TURNS = 64
 PATIENCE = 10.0
 """Seconds that one waits for his turn before he goes ahead without it."""
 RETRY = 0.005
-"""Seconds between attempts to take a lock: waiting for it in the kernel would stop all greenlets."""
-_LOADED = struct.Struct("<d")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Seconds between attempts to take a lock; loads last longer."""
+_NANOSECONDS = 1e9
 
 
 class HostOrigin:
@@ -39,41 +34,57 @@ class HostOrigin:
 
     Args:
         origin: calls the loaders.
-        folder: shared by the processes and nobody else (made with mode 0700); None shares nothing.
-        outbox: while it holds invalidations of this process, what others left is not believed.
+        leftovers: what the processes leave each other; None shares nothing.
+        near: knows which names were invalidated, and when; its clock is *monotonic*.
+        outbox: asked, before anything is believed, what the other processes have invalidated.
         monotonic: the clock that the processes share, seconds.
     """
 
     def __init__(
         self,
         origin: Origin,
-        folder: Path | None,
+        leftovers: Leftovers | None,
         reader: Reader,
-        codec: EntryCodec,
+        near: NearCache,
         outbox: Outbox,
         monotonic: Callable[[], float],
     ) -> None:
         self._origin = origin
-        self._folder = None if folder is None else folder / _boot()
+        self._leftovers = leftovers
         self._reader = reader
-        self._codec = codec
+        self._near = near
         self._outbox = outbox
         self._monotonic = monotonic
 
     def call(self, keys: Sequence[str], job: Job, departure: Departure) -> dict[str, Slot | Exception]:
-        """See `Origin.call`."""
-        if self._folder is None or not departure.alone:
-            return self._origin.call(keys, job, departure)
+        """See `Origin.call`. What was invalidated on this host meanwhile is known here when it returns."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:  # no place to meet: each for himself
-            return self._origin.call(keys, job, departure)
-        with self._turns(self._folder, keys):
-            found = {} if self._outbox.waiting else self._left(self._folder, keys, job)
-            rest = [key for key in keys if key not in found]
-            loaded = self._origin.call(rest, job, departure) if rest else {}
-            self._leave(self._folder, loaded)
-            return {**found, **loaded}
+            if self._leftovers is None or not departure.alone:
+                return self._origin.call(keys, job, departure)
+            try:
+                folder = self._leftovers.open()
+            except OSError:  # no place to meet: each for himself
+                return self._origin.call(keys, job, departure)
+            with self._turns(folder, keys):
+                return self._call(self._leftovers, keys, job, departure)
+        finally:
+            self._outbox.catch_up()
+
+    def _call(
+        self, leftovers: Leftovers, keys: Sequence[str], job: Job, departure: Departure
+    ) -> dict[str, Slot | Exception]:
+        """Return what was left of *keys* a moment ago; load the rest, and leave it to the others."""
+        self._outbox.catch_up()
+        found: dict[str, Slot | Exception] = {}
+        for key in keys:
+            if (left := self._left(leftovers, key, job)) is not None:
+                found[key] = left
+        rest = [key for key in keys if key not in found]
+        loaded = self._origin.call(rest, job, departure) if rest else {}
+        for slot in loaded.values():
+            if isinstance(slot, Slot) and slot.entry.ttl:
+                leftovers.leave(slot)
+        return {**found, **loaded}
 
     @contextmanager
     def _turns(self, folder: Path, keys: Sequence[str]) -> Iterator[None]:
@@ -82,54 +93,21 @@ class HostOrigin:
             for turn in sorted({zlib.crc32(key.encode()) % TURNS for key in keys}):
                 with suppress(OSError):
                     lock = held.enter_context((folder / f"{turn:02d}.lock").open("w"))
-                    _wait_for(lock.fileno(), self._monotonic)
+                    take_lock(lock.fileno(), PATIENCE, RETRY, self._monotonic)
             yield
 
-    def _left(self, folder: Path, keys: Sequence[str], job: Job) -> dict[str, Slot | Exception]:
-        """Return what was left of *keys* a moment ago."""
-        found: dict[str, Slot | Exception] = {}
-        for key in keys:
-            try:
-                content = (folder / _name(key)).read_bytes()
-                (loaded,) = _LOADED.unpack_from(content)
-                entry = self._codec.decode(content[_LOADED.size :], key)
-                value = self._reader.value(entry, job.terms)
-            except (OSError, struct.error, PayloadError):
-                continue
-            young = 0 <= self._monotonic() - loaded < min(UNCHECKED_LIFE, entry.ttl / 1000)
-            if young and suits(entry, job.tags_of[key], job.terms):
-                slot = self._reader.hold(key, entry, loaded, UNTRUSTED, value)
-                if job.terms.accept(slot, from_store=False):
-                    found[key] = slot
-        return found
-
-    def _leave(self, folder: Path, loaded: Mapping[str, Slot | Exception]) -> None:
-        """Leave what came to the other processes."""
-        for key, slot in loaded.items():
-            if isinstance(slot, Slot) and slot.entry.ttl:
-                part = folder / f"{_name(key)}.{os.getpid()}.part"
-                with suppress(OSError):  # a full disk costs the others a load
-                    part.write_bytes(_LOADED.pack(slot.loaded) + self._codec.encode(slot.entry, key))
-                    part.replace(folder / _name(key))
-
-
-def _wait_for(lock: int, monotonic: Callable[[], float]) -> None:
-    deadline = monotonic() + PATIENCE
-    while monotonic() < deadline:
+    def _left(self, leftovers: Leftovers, key: str, job: Job) -> Slot | None:
+        """Return what was left of *key*, unless it is too old, or known to be invalidated since its load."""
+        if (left := leftovers.take(key)) is None:
+            return None
+        entry, loaded = left
+        young = 0 <= self._monotonic() - loaded < min(UNCHECKED_LIFE, entry.ttl / 1000)
+        if not young or not suits(entry, job.tags_of[key], job.terms):
+            return None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(RETRY)
-        else:
-            return
-
-
-def _name(key: str) -> str:
-    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-
-
-def _boot() -> str:
-    """Return a name for this boot of the host: an earlier one's clock says nothing."""
-    with suppress(OSError):
-        return _BOOT_ID.read_text().strip()
-    return "boot"
+            value = self._reader.value(entry, job.terms)
+        except PayloadError:
+            return None
+        slot = self._reader.hold(key, entry, loaded, UNTRUSTED, value)
+        known = self._near.passed(slot, int(loaded * _NANOSECONDS))
+        return None if known or not job.terms.accept(slot, from_store=False) else slot

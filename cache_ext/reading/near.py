@@ -8,6 +8,7 @@ after that mark; was it softly, the entry is kept as stale.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -70,8 +71,8 @@ class NearCache:
         return slot
 
     def mark(self) -> int:
-        """Return a point in time to give to `put` later."""
-        return self._tick
+        """Return now, to give to `put` later: nanoseconds on the monotonic clock."""
+        return time.monotonic_ns()
 
     def put(self, slot: Slot, mark: int) -> bool:
         """Keep *slot*, unless one of its names was invalidated after *mark*; tell whether it was kept."""
@@ -160,7 +161,7 @@ class NearCache:
         return any(self._gone_tags.after(tag, mark) for tag, _, _ in slot.entry.tags)
 
     def _next_tick(self) -> int:
-        self._tick += 1
+        self._tick = max(self._tick + 1, time.monotonic_ns())
         return self._tick
 
     def _remove(self, key: str) -> bool:

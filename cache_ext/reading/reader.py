@@ -113,6 +113,7 @@ class Reader:
             entries = self._decoded(snapshot)
             versions = self._complete(snapshot.versions, tags, entries)
         except StoreUnavailable:
+            self._outbox.catch_up()
             return {key: self._unchecked(key, now, terms) for key in tags_of}
         found = {}
         for key in tags_of:
