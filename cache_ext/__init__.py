@@ -19,7 +19,7 @@ from cache_ext.hooks.event import Emitted, Event, Fate
 from cache_ext.loading.loaded import Loaded, NotLoaded, NotModified, Previous, previous
 from cache_ext.opening import open_cache
 from cache_ext.policy import CachePolicy
-from cache_ext.reading.fetching import Fetched, Outcome
+from cache_ext.reading.fetched import Fetched, Outcome
 from cache_ext.reading.terms import OlderThanSeen
 from cache_ext.settings import CacheSettings
 from cache_ext.web.extension import CacheExt

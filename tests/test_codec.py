@@ -21,7 +21,7 @@ from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
 from cache_ext.entry import Entry, new_stamp
 from cache_ext.keys import bucket_of
-from cache_ext.reading.reader import token_of
+from cache_ext.reading.found import token_of
 from tests.caches import connected
 
 SECRET, OLD_SECRET = "n" * 32, "o" * 32

@@ -31,8 +31,8 @@ class Gate:
             assert self.open.wait(10)
             return found
 
-        def counted_board(names: Any) -> Any:
-            boarded = board(names)
+        def counted_board(*args: Any) -> Any:
+            boarded = board(*args)
             self.came += 1
             return boarded
 

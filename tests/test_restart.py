@@ -10,7 +10,7 @@ import redis
 
 from cache_ext import MISS, CachePolicy
 from cache_ext.coherence.backplane import BOUND
-from cache_ext.reading.reader import UNCHECKED_LIFE
+from cache_ext.reading.found import UNCHECKED_LIFE
 from cache_ext.transport.breaker import State
 from tests.caches import begin, connected, stop_after
 from tests.waiting import until

@@ -16,8 +16,9 @@ from cache_ext.coherence.outbox import Outbox
 from cache_ext.errors import PayloadError
 from cache_ext.loading.leftovers import Leftovers
 from cache_ext.loading.origin import UNTRUSTED, Departure, Job, Origin
+from cache_ext.reading.found import UNCHECKED_LIFE, suits
 from cache_ext.reading.near import NearCache
-from cache_ext.reading.reader import UNCHECKED_LIFE, Reader, suits
+from cache_ext.reading.reader import Reader
 from cache_ext.reading.slot import Slot
 
 TURNS = 64

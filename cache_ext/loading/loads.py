@@ -13,9 +13,10 @@ from cache_ext.loading.background import Background
 from cache_ext.loading.flights import Flight, Flights, Moment
 from cache_ext.loading.flying import Flying
 from cache_ext.loading.origin import Departure, Job
+from cache_ext.reading.found import token_of
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
-from cache_ext.reading.reader import Reader, token_of
+from cache_ext.reading.reader import Reader
 from cache_ext.reading.slot import Slot
 from cache_ext.stores.base import Started, Store
 

@@ -13,8 +13,8 @@ from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.loaded import Loaded
 from cache_ext.loading.origin import UNTRUSTED, Job
 from cache_ext.policy import CachePolicy
+from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.reader import Found
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import terms_of
 from cache_ext.transport.budget import budget

@@ -4,53 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import StrEnum
-from typing import Any
-
-from msgspec import Struct
 
 from cache_ext import events
 from cache_ext.loading.loaded import NotLoaded, answer_of, as_of_seconds
 from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.bypass import is_bypassed
+from cache_ext.reading.fetched import Fetched, Outcome
+from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.reader import Found
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import OlderThanSeen
 from cache_ext.runtime import Runtime
 from cache_ext.transport.budget import budget
 
-
-class Outcome(StrEnum):
-    """How a value was come by. HIT: nobody waited for the origin. STALE: it is past its ttl."""
-
-    HIT = "hit"
-    MISS = "miss"
-    STALE = "stale"
-
-
 _SIGNALS = {"hit": events.hit, "stale": events.stale}
-
-
-class Fetched(Struct, frozen=True, gc=False):
-    """A value and where it comes from.
-
-    Args:
-        value: the value.
-        outcome: hit, miss or stale.
-        layer: ``l1``, ``l2`` or ``origin``.
-        age: seconds since its loader (of nested values: the oldest one) was called.
-        ttl_left: seconds for which it is still fresh; negative if it is stale.
-        as_of: the data's own time, Unix seconds; None if the loader gave none.
-    """
-
-    value: Any
-    outcome: Outcome
-    layer: str
-    age: float
-    ttl_left: float
-    as_of: float | None = None
 
 
 class Fetcher:
@@ -102,6 +70,9 @@ class Fetcher:
         results: dict[str, Fetched | Exception] = {}
         missing = {}
         for key in keys:
+            if not self._runtime.near.has(key):
+                missing[key] = job.tags_of[key]
+                continue
             slot, now = self._runtime.reader.near(key, job.terms), self._monotonic()
             if slot is not None and now < slot.fresh_until:
                 results[key] = self._serve_fresh(slot, "l1", now, job)
@@ -131,7 +102,13 @@ class Fetcher:
         came, mark = self._monotonic(), self._runtime.near.mark()
         looked = self._runtime.looks.read(missing, job.terms)
         now = self._monotonic()
+        if current_frame() is None and not events.hit.receivers:
+            results = self._plain_hits(looked, now, job)
+            if len(results) == len(looked):
+                return results
         for key, found in looked.items():
+            if key in results:
+                continue
             slot, old = found.fresh_at(now), found.slot
             if slot is not None:
                 results[key] = self._serve_fresh(slot, found.layer, now, job)
@@ -143,6 +120,27 @@ class Fetcher:
         if wanted:
             results |= self._load(wanted, job, mark, came)
         return results
+
+    def _plain_hits(
+        self, looked: Mapping[str, Found], now: float, job: Job
+    ) -> dict[str, Fetched | Exception]:
+        """Return the hits with which there is nothing else to do: no frame, no receiver, no refresh."""
+        hits: dict[str, Fetched | Exception] = {}
+        count = {layer: self._runtime.tally.counting(job.policy.name, layer, "hit") for layer in ("l1", "l2")}
+        for key, (slot, _, layer, checked) in looked.items():
+            if slot is None or not checked or now >= slot.early_at or slot.entry.failed:
+                continue
+            as_of, age = slot.entry.as_of, now - slot.loaded
+            hits[key] = Fetched(
+                slot.take(),
+                Outcome.HIT,
+                layer,
+                age if age > 0 else 0.0,
+                slot.fresh_until - now,
+                None if as_of is None else as_of_seconds(as_of),
+            )
+            count[layer]()
+        return hits
 
     def _load(
         self, wanted: Mapping[str, Found], job: Job, mark: int, came: float
@@ -230,15 +228,3 @@ class Fetcher:
         signal = _SIGNALS.get(outcome, events.miss)
         if signal.receivers:
             self._runtime.announce(signal, events.Read(key, layer, name, age))
-
-
-def values_of(results: Mapping[str, Fetched | Exception]) -> dict[str, Any]:
-    """Return the values of *results*, without what the loader left out; raise the first other exception."""
-    values = {}
-    for key, result in results.items():
-        if isinstance(result, NotLoaded):
-            continue
-        if isinstance(result, Exception):
-            raise result
-        values[key] = result.value
-    return values

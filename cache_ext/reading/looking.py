@@ -11,25 +11,30 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 
 from cache_ext.coherence.backplane import Trust
+from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
-from cache_ext.reading.reader import Found, Reader
+from cache_ext.reading.reader import Reader
 from cache_ext.reading.terms import Terms
 
 PATIENCE = 1.0
 """Seconds that one waits for another's look; it takes no longer than one may spend on Redis."""
-_Name = tuple[str, tuple[str, ...], Terms]
+_Name = tuple[str, Collection[str]]
 
 
 class _Look:
-    """One look under way. `found` is set before `done`, and stays None if whoever looked was killed."""
+    """One look under way, for all keys that one caller misses.
 
-    __slots__ = ("done", "found", "since")
+    `found` is set before `landed`; what it lacks, whoever looked was killed before he found.
+    """
+
+    __slots__ = ("done", "found", "landed", "since")
 
     def __init__(self, since: int) -> None:
         self.since = since
-        self.done = threading.Event()
-        self.found: Found | None = None
+        self.landed = False
+        self.done: threading.Event | None = None
+        self.found: Mapping[str, Found] = {}
 
 
 class Looks:
@@ -41,22 +46,29 @@ class Looks:
         self._trust = trust
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._open: dict[_Name, _Look] = {}
+        self._open: dict[Terms, dict[_Name, _Look]] = {}
 
-    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, Found]:
-        """Return what is found of each key, as `Reader.read` does, or as somebody is just being told."""
+    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> Mapping[str, Found]:
+        """Return what is found of each key, as `Reader.read` does, or as somebody is just being told.
+
+        Args:
+            tags_of, terms: as there, the tags as tuples.
+        """
         if self._monotonic() >= self._trust.live_until or not terms.shared:
             return self._reader.read(tags_of, terms)
-        names = {key: (key, tuple(tags), terms) for key, tags in tags_of.items()}
-        mine, others = self._board(names)
-        found: dict[str, Found] = {}
+        look = _Look(self._near.mark())
+        others = self._board(look, tags_of, terms)
+        mine = {key: tags for key, tags in tags_of.items() if key not in others} if others else tags_of
         try:
-            found = self._look({key: tags_of[key] for key in mine}, terms)
+            if mine:
+                look.found = self._look(mine, terms)
         finally:
-            self._land(names, mine, found)
-        again = {}
-        for key, look in others.items():
-            if (shared := self._shared(look)) is not None:
+            self._land(look, mine, terms)
+        if not others:
+            return look.found
+        found, again = dict(look.found), {}
+        for key, other in others.items():
+            if (shared := self._shared(key, other)) is not None:
                 found[key] = shared
             else:
                 again[key] = tags_of[key]
@@ -64,6 +76,8 @@ class Looks:
 
     def _look(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, Found]:
         """Ask the store for what no look that has just ended brought into L1."""
+        if not any(map(self._near.has, tags_of)):
+            return self._reader.read(tags_of, terms)
         now, found = self._monotonic(), {}
         for key in tags_of:
             slot = self._reader.near(key, terms)
@@ -72,31 +86,36 @@ class Looks:
         rest = {key: tags for key, tags in tags_of.items() if key not in found}
         return found | self._reader.read(rest, terms) if rest else found
 
-    def _board(self, names: Mapping[str, _Name]) -> tuple[dict[str, _Look], dict[str, _Look]]:
-        """Return the looks that the caller leads and those that others do, by key."""
-        mine, others = {}, {}
+    def _board(self, look: _Look, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, _Look]:
+        """Have *look* stand for all keys that no other look is under way for; return those others."""
+        others = {}
         with self._lock:
-            for key, name in names.items():
-                look = self._open.get(name)
-                if look is None:
-                    mine[key] = self._open[name] = _Look(self._near.mark())
-                else:
-                    others[key] = look
-        return mine, others
+            looks = self._open.setdefault(terms, {})
+            for name in tags_of.items():
+                other = looks.setdefault(name, look)
+                if other is not look:
+                    others[name[0]] = other
+        return others
 
-    def _land(
-        self, names: Mapping[str, _Name], mine: Mapping[str, _Look], found: Mapping[str, Found]
-    ) -> None:
+    def _land(self, look: _Look, mine: Mapping[str, Collection[str]], terms: Terms) -> None:
         with self._lock:
-            for key in mine:
-                del self._open[names[key]]
-        for key, look in mine.items():
-            look.found = found.get(key)
+            look.landed = True
+            looks = self._open[terms]
+            for name in mine.items():
+                del looks[name]
+            if not looks:
+                del self._open[terms]
+        if look.done is not None:
             look.done.set()
 
-    def _shared(self, look: _Look) -> Found | None:
-        """Return what *look* found, unless this process, or load, knows better."""
-        found = look.found if look.done.wait(PATIENCE) else None
+    def _shared(self, key: str, look: _Look) -> Found | None:
+        """Return what *look* found of *key*, unless this process, or load, knows better."""
+        with self._lock:
+            if not look.landed and look.done is None:
+                look.done = threading.Event()
+        if look.done is not None:
+            look.done.wait(PATIENCE)
+        found = look.found.get(key)
         if found is None:
             return None
         if (slot := found.slot) is not None:

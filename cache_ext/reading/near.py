@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from cache_ext import metrics
 from cache_ext.entry import Version
@@ -70,6 +71,10 @@ class NearCache:
                     self._slots.move_to_end(key)
         return slot
 
+    def has(self, key: str) -> bool:
+        """Tell whether *key* has a slot, whatever its state."""
+        return key in self._slots
+
     def mark(self) -> int:
         """Return now, to give to `put` later: nanoseconds on the monotonic clock."""
         return time.monotonic_ns()
@@ -77,21 +82,55 @@ class NearCache:
     def put(self, slot: Slot, mark: int) -> bool:
         """Keep *slot*, unless one of its names was invalidated after *mark*; tell whether it was kept."""
         with self._lock:
+            kept = self._put(slot, mark)
+            self._evict()
+            return kept
+
+    def put_all(self, slots: Iterable[Slot], mark: int) -> None:
+        """Keep *slots*, each as `put` does."""
+        with self._lock:
+            for slot in slots:
+                self._put(slot, mark)
+            self._evict()
+
+    def settle(self, key: str, before: Callable[[], Any], take: Callable[[], Any], held_bytes: int) -> None:
+        """Let the slot of *key*, if it hands out its value by *before*, do so by *take*.
+
+        Args:
+            held_bytes: what *take* holds beside the payload.
+        """
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is not None and slot.take is before:
+                slot.take = take
+                slot.size += held_bytes
+                self._bytes += held_bytes
+                self._evict()
+
+    def _put(self, slot: Slot, mark: int) -> bool:
+        if mark != self._tick:  # else nothing has happened since
             if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
                 return False
             if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
                 slot.expire(moment)
-            self._remove(slot.key)
-            if slot.size > self._max_bytes:
-                return True
-            self._slots[slot.key] = slot
-            self._bytes += slot.size
-            for tag, _, _ in slot.entry.tags:
-                self._by_tag.setdefault(tag, set()).add(slot.key)
-            while self._bytes > self._max_bytes:
-                self._remove(next(iter(self._slots)))
-                metrics.evictions.labels("l1").inc()
+        key, size = slot.key, slot.size
+        if key in self._slots:
+            self._remove(key)
+        if size > self._max_bytes:
             return True
+        self._slots[key] = slot
+        self._bytes += size
+        for tag, _, _ in slot.entry.tags:
+            if (keys := self._by_tag.get(tag)) is None:
+                self._by_tag[tag] = {key}
+            else:
+                keys.add(key)
+        return True
+
+    def _evict(self) -> None:
+        while self._bytes > self._max_bytes:
+            self._remove(next(iter(self._slots)))
+            metrics.evictions.labels("l1").inc()
 
     def passed(self, slot: Slot, mark: int) -> bool:
         """Tell whether one of the names of *slot* was (or may have been) invalidated after *mark*."""

@@ -4,61 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from cache_ext import metrics
 from cache_ext.codec.copies import hand_out
-from cache_ext.codec.entries import TOKEN_AT, TOKEN_BYTES, EntryCodec
+from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.failures import decode_failure
 from cache_ext.coherence.backplane import Trust
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError, StoreUnavailable
 from cache_ext.loading.flights import Moment
+from cache_ext.reading.first_take import FirstTake
+from cache_ext.reading.found import Found, suits, token_of
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY, Terms
 from cache_ext.stores.base import Judgement, Snapshot, Store, Versions
 
-UNCHECKED_LIFE = 5.0
-"""Seconds since its load for which L1 serves a value that cannot be revalidated, Redis being away."""
 _REMEMBERED_KEYS = 20_000
-
-
-class Found(NamedTuple):
-    """What was found of one key.
-
-    Args:
-        slot: an entry that no known invalidation has passed, fresh or not; None if there is none.
-        seen: the token of what lies in the store, b"" if nothing does, whether it counts or not.
-        layer: ``l1`` or ``l2``.
-        checked: whether the store, or a live backplane, vouches for it.
-    """
-
-    slot: Slot | None
-    seen: bytes = b""
-    layer: str = "l2"
-    checked: bool = True
-
-    def fresh_at(self, now: float) -> Slot | None:
-        """Return the slot if it may be served unmarked at *now*, seconds on the monotonic clock."""
-        slot = self.slot
-        if slot is None or now >= slot.fresh_until:
-            return None
-        return slot if self.checked or now < slot.loaded + UNCHECKED_LIFE else None
-
-
-def token_of(blob: bytes) -> bytes:
-    """Return the token in stored bytes, readable or not; what scripts compare."""
-    return blob[TOKEN_AT : TOKEN_AT + TOKEN_BYTES]
-
-
-def suits(entry: Entry, tags: Collection[str], terms: Terms) -> bool:
-    """Tell whether *entry* has all *tags*, as an older program's may not; no unexpected error."""
-    if entry.failed and not terms.errors:
-        return False
-    return not tags or {tag for tag, _, _ in entry.tags}.issuperset(tags)
 
 
 class Reader:
@@ -105,17 +70,60 @@ class Reader:
             tags_of: by key, the tags that its entry is known to carry; others cost a second trip.
             terms: what does not meet them is not found.
         """
-        mark, generation, now = self._near.mark(), self._trust.generation, self._monotonic()
-        tags = {tag for key, known in tags_of.items() for tag in (*known, *self._tags.get(key, ()))}
+        since = Moment(self._near.mark(), self._trust.generation, hears=True)
+        now, tags = self._monotonic(), set[str]()
+        for key, known in tags_of.items():
+            tags.update(known, self._tags.get(key, ()))
         try:
             self._outbox.settle(self._store)
             snapshot = self._store.read(tags_of.keys(), tags)
-            entries = self._decoded(snapshot)
-            versions = self._complete(snapshot.versions, tags, entries)
+            found = self._usual(tags_of, snapshot, since, now) if terms is ANY else {}
+            if len(found) == len(tags_of):
+                return found
+            odd = {key: known for key, known in tags_of.items() if key not in found}
+            return found | self._odd(odd, snapshot, tags, terms, since, now)
         except StoreUnavailable:
             self._outbox.catch_up()
             return {key: self._unchecked(key, now, terms) for key in tags_of}
-        found = {}
+
+    def _usual(
+        self, tags_of: Mapping[str, Collection[str]], snapshot: Snapshot, since: Moment, now: float
+    ) -> dict[str, Found]:
+        """Return what is found of keys that lie in the store only, and count; the short way of most."""
+        found, slots, codec = {}, [], self._codec
+        judge, store_now = snapshot.versions.judge, snapshot.versions.now
+        for key, blob in snapshot.blobs.items():
+            try:
+                entry = codec.decode(blob, key)
+                if entry.failed or self._near.has(key) or judge(key, entry) is not Judgement.GOOD:
+                    continue
+                names = tuple([tag for tag, _, _ in entry.tags])
+                if names != tags_of[key] and not set(names).issuperset(tags_of[key]):
+                    continue
+                value = codec.values.decode(entry.payload)
+            except PayloadError:
+                continue  # counted when it is looked at again
+            slot = self._decoded_slot(
+                key, entry, now - (store_now - entry.loaded_at) / 1000, since.generation, value
+            )
+            slots.append(slot)
+            found[key] = Found(slot, entry.token)
+        self._near.put_all(slots, since.mark)
+        return found
+
+    def _odd(
+        self,
+        tags_of: Mapping[str, Collection[str]],
+        snapshot: Snapshot,
+        tags: Collection[str],
+        terms: Terms,
+        since: Moment,
+        now: float,
+    ) -> dict[str, Found]:
+        """Return what is found of keys with which anything may be the matter."""
+        mark, generation, found = since.mark, since.generation, {}
+        entries = self._decoded({key: snapshot.blobs[key] for key in tags_of if key in snapshot.blobs})
+        versions = self._complete(snapshot.versions, tags, entries)
         for key in tags_of:
             entry, seen, slot = entries.get(key), token_of(snapshot.blobs.get(key, b"")), None
             if entry is not None and suits(entry, tags_of[key], terms):
@@ -168,6 +176,14 @@ class Reader:
             return Slot(key, entry, loaded, generation, again)
         return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload))
 
+    def _decoded_slot(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
+        """Return a slot for *entry*, whose *value* has just been decoded, nobody's yet."""
+        if key not in self._tags or self._tags[key] != tuple([tag for tag, _, _ in entry.tags]):
+            self._remember(key, entry)
+        values = self._codec.values
+        take = FirstTake(key, value, entry.payload, values, self._near.settle)
+        return Slot(key, entry, loaded, generation, take)
+
     def _judged(
         self, key: str, entry: Entry, now: float, versions: Versions, generation: int, terms: Terms
     ) -> Slot | None:
@@ -192,7 +208,8 @@ class Reader:
             except PayloadError:
                 metrics.payload_errors.inc()
                 return None
-            slot = self.hold(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
+            make = self.hold if entry.failed else self._decoded_slot
+            slot = make(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
         if terms.l1_ttl is not None:
             slot.check_by(now + terms.l1_ttl)
         return slot
@@ -208,9 +225,9 @@ class Reader:
         usable = slot is not None and now < slot.stale_until and terms.accept(slot, from_store=False)
         return Found(slot if usable else None, layer="l1", checked=False)
 
-    def _decoded(self, snapshot: Snapshot) -> dict[str, Entry]:
+    def _decoded(self, blobs: Mapping[str, bytes]) -> dict[str, Entry]:
         entries = {}
-        for key, blob in snapshot.blobs.items():
+        for key, blob in blobs.items():
             try:
                 entries[key] = self._codec.decode(blob, key)
             except PayloadError:

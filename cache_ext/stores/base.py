@@ -67,6 +67,8 @@ class Versions:
             standing = self.standings.get(tag)
             if standing is None or self.epochs.get(bucket_of(tag)) != epoch:
                 return Judgement.GONE
+            if standing == (counter, 0):
+                continue
             if not standing.hard <= counter <= standing.counter:
                 return Judgement.GONE
             if standing.soft > counter:

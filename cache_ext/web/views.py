@@ -20,7 +20,7 @@ from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.keys import check_tags
 from cache_ext.loading.loaded import Loaded
 from cache_ext.policy import CachePolicy, policy_for
-from cache_ext.reading.fetching import Outcome
+from cache_ext.reading.fetched import Outcome
 from cache_ext.web.arguments import Arguments, describe
 from cache_ext.web.decorators import refuse_async
 from cache_ext.web.labels import Labels, Tags
