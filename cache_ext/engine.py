@@ -71,8 +71,8 @@ class TieredCache:
         self._near = self._fetcher.near
 
     def start(self) -> None:
-        """Connect and start this process' threads now, rather than at the first read."""
-        self.runtime.start()
+        """Connect and start this process' threads now; the first read would, but waits for it no longer."""
+        self.runtime.start(patient=True)
 
     def get(self, key: str, *, sensitive: bool = False) -> Any | Missing:
         """Return the value of *key*, or MISS if there is no fresh one.

@@ -41,6 +41,7 @@ from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import RedisStore
 from cache_ext.tally import Tally
 from cache_ext.transport.breaker import State
+from cache_ext.transport.budget import current_budget
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
 
@@ -89,7 +90,7 @@ class Runtime:
         self._backplane: Backplane | None = None
         self._upkeep: Upkeep | None = None
         self._lock = threading.Lock()
-        self._started = False
+        self._settled, self._settle_by = False, 0.0
         self.trust = self._make_trust()
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
@@ -101,7 +102,7 @@ class Runtime:
 
     def _make_loading(self, codec: EntryCodec) -> None:
         """Join what loads and stores."""
-        filler = Filler(self.store, codec)
+        filler = Filler(self.store, codec, self._leases)
         self.origin = self._make_origin(codec)
         flying = Flying(self.origin, filler, self.near, self.flights, self._leases, self.failures)
         self.loading = Loading(
@@ -127,15 +128,32 @@ class Runtime:
         )
         self.refresher = Refresher(self.loading, self.flights, self.failures, self.refreshes)
 
-    def start(self) -> None:
-        """Connect and start the threads, once; everything works, less well, if the store is away."""
-        if self._started:
+    def start(self, patient: bool = False) -> None:
+        """Start the threads, once, and wait until Redis has been asked whether it answers.
+
+        A request waits only for as long as it may spend on Redis, and goes on without.
+
+        Args:
+            patient: wait for as long as it takes.
+        """
+        if self._settled:
             return
+        if (upkeep := self._launch()) is None:
+            self._settled = True
+            return
+        spending, started = current_budget(), self._monotonic()
+        left = self._settle_by - started if spending is None else spending.left
+        self._settled = upkeep.arrived.wait(None if patient else max(0.0, left))
+        if spending is not None:
+            spending.spend(self._monotonic() - started)
+
+    def _launch(self) -> Upkeep | None:
+        """Start the threads, if that has not been done; None if there is nothing to look after."""
         with self._lock:
-            if self._started or self.gateway is None:
-                return
+            if self._upkeep is not None or self.gateway is None:
+                return self._upkeep
             self.outbox.open()
-            self.gateway.probe()
+            self._settle_by = self._monotonic() + self.settings.op_timeout
             self._upkeep = Upkeep(
                 self.store,
                 self._leases,
@@ -148,7 +166,7 @@ class Runtime:
             self._upkeep.start()
             if self._backplane is not None:
                 self._backplane.start()
-            self._started = True
+            return self._upkeep
 
     def close(self) -> None:
         """Wait for the loads under way and stop the threads."""
@@ -157,10 +175,10 @@ class Runtime:
         if self.hooks is not None:
             self.hooks.close(CLOSE_PATIENCE)
         with self._lock:
-            if self._started:
-                for thread in (self._backplane, self._upkeep):
-                    if thread is not None:
-                        thread.stop()
+            if self._upkeep is not None:
+                if self._backplane is not None:
+                    self._backplane.stop()
+                self._upkeep.stop()
         self.outbox.close()
         if self.gateway is not None:
             self.gateway.close()

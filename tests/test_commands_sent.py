@@ -62,10 +62,11 @@ def sent(make_cache, redis_url, monkeypatch):
         commands.extend(batch)
         return ask(connection, batch, deadline)
 
-    cache.gateway._ask = listening
+    cache.gateway._ask = cache.gateway._reception._ask = listening
     use_everything(cache)
     cache.gateway.pool.disconnect()
-    cache.gateway._run_id = ""  # as if the server had been restarted
+    for user in cache.gateway._reception._users.values():
+        user.run_id = ""  # as if the server had been restarted
     cache.get("k")
     return commands
 

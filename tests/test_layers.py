@@ -31,6 +31,7 @@ CACHE_EXT_ROWS = (
     ("coherence.locks", "coherence.messages", "coherence.private", "coherence.records"),
     ("codec.seal", "codec.values", "hooks.event"),
     ("transport.breaker", "transport.commands", "transport.pooling", "hooks.registry"),
+    ("transport.greeting",),
     (
         "codec.copies",
         "codec.entries",

@@ -93,7 +93,7 @@ def test_crowd_costs_one_origin_call_without_redis_too(
     own_redis_server.stop()
     env = environment(own_redis_server) | {"SHIVX_SIMULATED_LATENCY": "0.2"}
     with GunicornService(workers=4, worker_class=worker_class, env=env) as service:
-        until_all_serve(service, 4)
+        until(lambda: number(service, "redis_circuit_state") == 4, "all workers serve", PATIENCE)
         answers = at_once(service, UNSEEN, ENOUGH)
         assert {answer.status for answer in answers} == {200}
         assert len({answer.body for answer in answers}) == 1

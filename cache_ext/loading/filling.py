@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.errors import StoreUnavailable, UnsupportedValue
 from cache_ext.loading.origin import Departure
+from cache_ext.loading.upkeep import Leases
 from cache_ext.reading.slot import Slot
 from cache_ext.stores.base import Store, Write
-
-log = logging.getLogger(__name__)
 
 
 class Filler:
@@ -20,11 +18,13 @@ class Filler:
     Args:
         store: where to.
         codec: how entries travel.
+        leases: are told of those that may be left over.
     """
 
-    def __init__(self, store: Store, codec: EntryCodec) -> None:
+    def __init__(self, store: Store, codec: EntryCodec, leases: Leases) -> None:
         self._store = store
         self._codec = codec
+        self.orphan = leases.orphan
 
     def fill(self, outcomes: Mapping[str, Slot | Exception], departure: Departure) -> frozenset[str] | None:
         """Store what came, if it may be; return which keys the store kept, None if it did not answer."""
@@ -39,6 +39,7 @@ class Filler:
         try:
             return self._store.fill(writes, departure.token)
         except StoreUnavailable:
+            self.orphan(departure.token, list(outcomes))
             return None
 
     def refuse_oversize(self, slot: Slot) -> None:
@@ -47,10 +48,10 @@ class Filler:
             raise UnsupportedValue(f"{len(blob)} bytes are more than max_entry_bytes")
 
     def release(self, keys: Sequence[str], token: bytes) -> None:
-        """End the leases that *token* has of *keys*; a store that does not answer lets them expire."""
+        """End the leases that *token* has of *keys*: at once, or as soon as the store answers."""
         if not keys:
             return
         try:
             self._store.release(keys, token)
         except StoreUnavailable:
-            log.debug("lease left to expire")
+            self.orphan(token, keys)

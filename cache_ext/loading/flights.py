@@ -6,7 +6,12 @@ import threading
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from cache_ext.errors import CacheError
 from cache_ext.reading.slot import Slot
+
+
+class LoadAbandoned(CacheError):
+    """Whoever was loading for others was killed before he had an answer."""
 
 
 class Moment(NamedTuple):

@@ -27,6 +27,7 @@ class Flying:
         failures: Failures,
     ) -> None:
         self.call = origin.call
+        self.orphan = leases.orphan
         self._filler = filler
         self._near = near
         self._flights = flights

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from cache_ext.coherence.backplane import Trust
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import new_stamp
-from cache_ext.errors import CacheError, LoadTimeout, StoreUnavailable
+from cache_ext.errors import LoadTimeout, StoreUnavailable
 from cache_ext.loading.background import Background
-from cache_ext.loading.flights import Flight, Flights, Moment
+from cache_ext.loading.flights import Flight, Flights, LoadAbandoned, Moment
 from cache_ext.loading.flying import Flying
 from cache_ext.loading.origin import Departure, Job
 from cache_ext.reading.found import token_of
@@ -24,10 +24,6 @@ PATIENCE = 30.0
 """Seconds that a caller waits for somebody else's load before he loads himself."""
 DEAF_PATIENCE = 0.25
 """Seconds after which he looks again by himself while the backplane, which would wake him, is down."""
-
-
-class LoadAbandoned(CacheError):
-    """Whoever was loading for others was killed before he had an answer."""
 
 
 class Loading:
@@ -168,7 +164,8 @@ class Loading:
         try:
             self._outbox.settle(self._store)
             started = self._store.begin({key: known[key] for key in aloft}, tags, token, job.policy.lifetime)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            self._flying.orphan(token, aloft, error)
             for flight in aloft.values():
                 flight.blind = True
             self._flying.fly(list(aloft), aloft, job, Departure(began, token, None, alone=True), since)

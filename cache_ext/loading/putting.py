@@ -49,7 +49,8 @@ class Putter:
         try:
             self._outbox.settle(self._store)
             versions = self._store.begin({key: None}, job.tags([key]), token, job.policy.lifetime).versions
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            self._filler.orphan(token, [key], error)
             versions = None
         departure = Departure(began, token, versions)
         slot = self._origin.call([key], job, departure)[key]

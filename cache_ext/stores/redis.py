@@ -14,7 +14,8 @@ from cache_ext.keys import BUCKETS, KeySpace, is_witness
 from cache_ext.stores.base import Snapshot, Standing, Started, Versions, Write
 from cache_ext.stores.plans import Plans, by_bucket
 from cache_ext.transport.commands import Command
-from cache_ext.transport.connection import Ask, RedisGateway
+from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.greeting import Ask
 
 LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
@@ -43,7 +44,7 @@ class RedisStore:
         self._plans = Plans(keyspace)
         names = ("begin", "fill", "release", "renew", "delete", "invalidate", "replace_epoch")
         self._sha = {name: gateway.script(name) for name in names}
-        gateway.on_new_server = self._adopt
+        gateway.on_new_server(keyspace.namespace, self._adopt)
 
     def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
         """See `Store.read`."""

@@ -49,6 +49,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._probe_at = 0.0
+        self._untried = False
         self.state = State.CLOSED
 
     def check(self) -> None:
@@ -79,6 +80,12 @@ class CircuitBreaker:
         if opens:
             self._changed(State.OPEN)
 
+    def await_probe(self) -> None:
+        """Let nobody through before a first probe, which is under way, has shown that the store answers."""
+        with self._lock:
+            self._untried = True
+            self.state = State.HALF_OPEN
+
     def probe_due(self) -> bool:
         """Return True to exactly one caller a cooldown: he probes and then calls `probed`."""
         with self._lock:
@@ -92,9 +99,11 @@ class CircuitBreaker:
         """Close the circuit, or leave it open for another cooldown."""
         with self._lock:
             self._probe_at = self._monotonic() + self._cooldown
-            self.state = State.CLOSED if ok else State.OPEN
+            now = self.state = State.CLOSED if ok else State.OPEN
+            first, self._untried = self._untried, False
             if ok:
                 self._failures = 0
-                log.warning("cache circuit closed")
-            now = self.state
-        self._changed(now)
+        if ok != first:  # it is news that it closes, or that it is open from the beginning
+            log.warning("cache circuit %s after a probe", now)
+        if not (ok and first):
+            self._changed(now)

@@ -16,12 +16,14 @@ class Budget:
         of_call: it is that of one call to the cache, not of a whole request.
     """
 
-    __slots__ = ("administrative", "left", "of_call")
+    __slots__ = ("administrative", "deadline", "left", "of_call")
 
     def __init__(self, seconds: float, administrative: bool = False, of_call: bool = False) -> None:
         self.left = seconds
         self.administrative = administrative
         self.of_call = of_call
+        self.deadline: float | None = None
+        """While a command is under way: when it must be over, on the monotonic clock."""
 
     def spend(self, seconds: float) -> None:
         """Take *seconds* off what is left."""

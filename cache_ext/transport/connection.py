@@ -18,14 +18,15 @@ from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.breaker import CircuitBreaker
 from cache_ext.transport.budget import Budget, budget, current_budget
-from cache_ext.transport.commands import Command, Prepared, info_field, pack
+from cache_ext.transport.commands import Command, Prepared, pack
+from cache_ext.transport.greeting import LEAST_PATIENCE, Reception, raise_first_error
 from cache_ext.transport.pooling import PatientQueue, SwiftPool, guarded
 
-Ask = Callable[[Sequence[Command]], list[Any]]
-"""Sends commands on one connection and returns their replies."""
 SCHEMES = ("redis://", "rediss://", "unix://")
-LONG_ENOUGH = 0.0005
+LONG_ENOUGH = LEAST_PATIENCE
 """Seconds. With less left of a budget it is not worth asking: a round trip would only be cut off."""
+SMALL_BYTES = 16_384
+"""So much fits into the kernel's buffers of a connection at rest: sending it does not wait."""
 FAIR_CHANCE = 0.5
 """Share of `op_timeout`. A command that had less of it, the rest being used up, proves nothing by failing."""
 
@@ -62,13 +63,10 @@ class RedisGateway:
         if not settings.redis_url.startswith(SCHEMES):
             raise ConfigurationError(f"redis_url starts with {', '.join(SCHEMES)}")
         self.breaker = breaker
-        self.on_new_server: Callable[[str, Ask], None] = lambda run_id, ask: None
         self._settings = settings
         self._monotonic = monotonic
-        self._before_connect = before_connect
-        self._run_id = ""
-        self.clustered = False
-        """Whether the server refuses commands whose keys lie in several slots."""
+        self._reception = Reception(self._ask, monotonic, settings.timeout, before_connect)
+        self.on_new_server = self._reception.on_new_server
         self._scripts: dict[str, str] = {}
         self._durations: dict[str, Any] = {}
         self.pool = self._make_pool(dict(options or parse_url(settings.redis_url)))
@@ -81,14 +79,14 @@ class RedisGateway:
                 options[name] = given
         base = options.pop("connection_class", redis.Connection)
         return SwiftPool(  # type: ignore[no-untyped-call]
-            connection_class=guarded(base, self._connect),
+            connection_class=guarded(base, self._reception.expect, self._hear),
             max_connections=self._settings.pool_size,
             timeout=self._settings.pool_timeout,
             queue_class=PatientQueue,
             protocol=3,
             driver_info=None,
             socket_timeout=self._settings.op_timeout,
-            redis_connect_func=self._greet,
+            redis_connect_func=self._reception.greet,
             **options,
         )
 
@@ -118,9 +116,10 @@ class RedisGateway:
         return self._run(commands, operation)
 
     def probe(self) -> bool:
-        """Ask Redis, outside of any request, whether it answers; with an open circuit too."""
+        """Tell, outside of any request, whether Redis answers a request in time; with an open circuit too."""
         try:
-            self._run([("PING",)], "other", self._settings.timeout)
+            self._run([("PING",)], "other", self._settings.timeout)  # connects, which may take longer
+            self._run([("PING",)], "other", self._settings.op_timeout)
         except StoreUnavailable:
             return False
         return True
@@ -139,13 +138,15 @@ class RedisGateway:
         if allowed < LONG_ENOUGH:
             raise StoreUnavailable("the request has spent its time for Redis")
         try:
-            replies = self._converse(commands, started + allowed)
+            spending.deadline = started + allowed
+            replies = self._converse(commands, spending.deadline)
         except (RedisError, OSError) as error:
             if allowed >= self._settings.op_timeout * FAIR_CHANCE:
                 self.breaker.failure(f"{type(error).__name__}: {error}")
             raise _unavailable(error) from error
         finally:
             elapsed = self._monotonic() - started
+            spending.deadline = None
             spending.spend(elapsed)
         durations = self._durations.get(operation)
         if durations is None:
@@ -157,6 +158,7 @@ class RedisGateway:
     def _converse(self, commands: Sequence[Command], deadline: float) -> list[Any]:
         connection = self.pool.get_connection()
         try:
+            self._reception.introduce(connection, deadline)
             replies = self._ask(connection, commands, deadline)
             forgotten = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if forgotten:
@@ -168,13 +170,12 @@ class RedisGateway:
             raise
         finally:
             self.pool.release(connection)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise reply
-        return replies
+        return raise_first_error(replies)
 
     def _ask(self, connection: Any, commands: Sequence[Command], deadline: float) -> list[Any]:
         wire = commands.wire if isinstance(commands, Prepared) else pack(commands)
+        if len(wire) > SMALL_BYTES:  # a server that reads nothing blocks who sends much
+            connection._sock.settimeout(self._patience(deadline))
         connection.send_packed_command((wire,))
         parser = connection._parser  # ten times as fast as asking the connection, which adds nothing we use
         return [self._receive(connection, parser, deadline) for _ in commands]
@@ -185,41 +186,22 @@ class RedisGateway:
         In a crowd of threads or greenlets it may be we who are late: the reply waits while others run.
         """
         while True:
-            patience = max(LONG_ENOUGH, deadline - self._monotonic())
             try:
-                return parser.read_response(timeout=patience)
+                return parser.read_response(timeout=self._patience(deadline))
             except redis.TimeoutError:
                 if not connection.can_read(0):
                     raise
 
-    def _connect(self, connection: Any) -> None:
-        """Set how long *connection* may take to connect; outside of requests, see to the server first."""
-        spending = current_budget()
-        if spending is not None and not spending.administrative:
-            connection.socket_connect_timeout = max(LONG_ENOUGH, spending.left)
-            return
-        connection.socket_connect_timeout = self._settings.timeout
-        if self._before_connect is not None:
-            self._before_connect()
+    def _hear(self, connection: Any, deadline: float) -> Any:
+        return raise_first_error([self._receive(connection, connection._parser, deadline)])[0]
 
-    def _greet(self, connection: Any) -> None:
-        """Shake hands, and if this is another run of the server than before, say so before it is used."""
-        connection.on_connect()
-        metrics.connections.inc()
+    def _patience(self, deadline: float) -> float:
+        return max(LONG_ENOUGH, deadline - self._monotonic())
 
-        def ask(commands: Sequence[Command]) -> list[Any]:
-            replies = self._ask(connection, commands, self._monotonic() + self._settings.op_timeout)
-            for reply in replies:
-                if isinstance(reply, ResponseError):
-                    raise reply
-            return replies
-
-        (info,) = ask([("INFO", "server")])
-        self.clustered = info_field(info, b"_mode") == "cluster"  # redis_mode, or server_mode
-        run_id = info_field(info, b"run_id")
-        if run_id != self._run_id:
-            self.on_new_server(run_id, ask)
-            self._run_id = run_id
+    @property
+    def clustered(self) -> bool:
+        """Whether the server refuses commands whose keys lie in several slots."""
+        return self._reception.clustered
 
     def connections(self) -> tuple[int, int]:
         """Return how many pooled connections are idle and how many are used."""

@@ -9,6 +9,7 @@ from queue import Empty, Full, LifoQueue
 from typing import Any
 
 from redis.connection import BlockingConnectionPool
+from redis.utils import SENTINEL
 
 from cache_ext.transport.budget import current_budget
 
@@ -65,13 +66,28 @@ def _is_at_rest(connection: Any) -> bool:
     return not poller.poll(0)
 
 
-def guarded(base: type[Any], before: Callable[[Any], None]) -> type[Any]:
-    """Return *base*, a connection class, with *before* called on it ahead of each new socket."""
+def guarded(
+    base: type[Any], before: Callable[[Any], None], receive: Callable[[Any, float], Any]
+) -> type[Any]:
+    """Return *base*, a connection class, that is ready within its time, or fails.
+
+    Args:
+        before: called with a connection ahead of each new socket; sets its ``greet_by``, a time.
+        receive: returns the next reply on a connection, if it comes by such a time.
+    """
 
     class GuardedConnection(base):  # type: ignore[misc]
+        greet_by: float | None = None
+
         def connect(self) -> None:
             if not self.is_connected:
                 before(self)
             super().connect()
+
+        def read_response(self, *args: Any, timeout: Any = SENTINEL, **options: Any) -> Any:
+            """Wait, while hands are being shaken, no longer than that may take in all."""
+            if timeout is SENTINEL and self.greet_by is not None:
+                return receive(self, self.greet_by)
+            return super().read_response(*args, timeout=timeout, **options)
 
     return GuardedConnection
