@@ -129,12 +129,10 @@ class Runtime:
         self.refresher = Refresher(self.loading, self.flights, self.failures, self.refreshes)
 
     def start(self, patient: bool = False) -> None:
-        """Start the threads, once, and wait until Redis has been asked whether it answers.
-
-        A request waits only for as long as it may spend on Redis, and goes on without.
+        """Start the threads, once, and wait until Redis was asked whether it answers.
 
         Args:
-            patient: wait for as long as it takes.
+            patient: wait for as long as that takes, not only for what a request may spend on Redis.
         """
         if self._settled:
             return
