@@ -51,7 +51,7 @@ def test_a_loader_sets_ttl_and_tags_by_what_it_got(cache):
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("step", LATE_STEPS)
 def test_a_tag_learned_after_the_load_is_fenced(make_cache, redis_url, step, where, known, soft):
-    """An invalidation of it that passed during the load, wherever that stood, keeps the value from counting."""
+    """An invalidation of it that passed during the load, keeps the value from counting."""
     source = Source()
     cache, other = connected(make_cache(redis_url)), connected(make_cache(redis_url))
 
@@ -78,7 +78,7 @@ def test_a_tag_learned_after_the_load_is_fenced(make_cache, redis_url, step, whe
 
 
 def test_a_tag_learned_late_needs_no_second_load(make_cache, redis_url, origin):
-    """If nothing passed, the first load is stored, for all processes, though the tag was never used before."""
+    """If nothing passed, the first load is stored, for all processes; the tag is brand new."""
     one, two = connected(make_cache(redis_url)), connected(make_cache(redis_url))
     for number, cache in enumerate((one, two, one)):
         value = cache.get_or_load("k", lambda: Loaded(origin("k"), tags=("brand new",)), policy=PLAIN)
@@ -86,7 +86,7 @@ def test_a_tag_learned_late_needs_no_second_load(make_cache, redis_url, origin):
 
 
 def test_without_a_backplane_a_tag_is_believed_from_the_second_load_on(make_cache, redis_url, origin):
-    """What the buckets' positions were before the first load nobody knew; its value answers, and is not kept."""
+    """Nobody knew the positions before the first load, whose value answers and is not kept."""
     cache = make_cache(redis_url, pubsub=False)
 
     def load():
