@@ -93,7 +93,7 @@ class Invalidated(NamedTuple):
         keys: or what lies at these.
         everything: or all there is.
         soft: it may still be served as stale values are.
-        applied: Redis knows; False: it is told as soon as it answers.
+        applied: Redis knows; False: it is told as soon as it answers, and others then hear of it.
         here: this process asked for it; False: heard from another. Then all names are of one bucket, so that
             what one call named may come in several events.
     """

@@ -25,6 +25,7 @@ from cache_ext.errors import ConfigurationError
 
 BUCKETS = 32
 """Few enough that a batch of 100 keys is a handful of commands, enough to spread over a cluster."""
+LAST_BUCKET = BUCKETS - 1
 MAX_NAME_BYTES = 1024
 _KNOWN_NAMES = 16_384
 """Names that are remembered, so that what follows from one is worked out once."""

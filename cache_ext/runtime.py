@@ -84,7 +84,7 @@ class Runtime:
         self.store: Store = self._make_store()
         self.near = NearCache(0 if isinstance(self.store, NullStore) else settings.l1_max_bytes)
         self.flights = Flights()
-        self.effects = Effects(self.near, self.flights, monotonic, self._wake_hooks)
+        self.effects = Effects(self.near, self.flights, monotonic, self._wake, announce, self.store.name)
         self.outbox = self._make_outbox()
         self._leases = Leases()
         self._backplane: Backplane | None = None
@@ -188,7 +188,7 @@ class Runtime:
         self.hooks = Hooks(registry, stream, values, self.settings, self.start, self._monotonic)
         return self.hooks
 
-    def _wake_hooks(self, names: Iterable[str]) -> None:
+    def _wake(self, names: Iterable[str]) -> None:
         if self.hooks is not None:
             self.hooks.wake(*names)
 

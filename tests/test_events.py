@@ -163,6 +163,81 @@ def test_payloads_cannot_be_changed():
         events.Read("k", "l1", "default", 0.0).key = "other"
 
 
+def test_invalidations_asked_for_here_are_told(cache, heard):
+    """Each call is one event with the names that it was given, and that Redis knows of it."""
+    cache.invalidate_tags("a", "b")
+    cache.invalidate_tags("c", soft=True)
+    cache.delete("k")
+    cache.clear()
+    cache.invalidate_tags()
+    assert told(heard, "invalidate") == [
+        events.Invalidated(tags=("a", "b")),
+        events.Invalidated(tags=("c",), soft=True),
+        events.Invalidated(keys=("k",)),
+        events.Invalidated(everything=True),
+    ]
+
+
+def test_invalidations_of_other_processes_are_told(make_cache, redis_url):
+    """Each is heard once there, as not asked for there; who asked does not hear its own again."""
+    asking, other = connected(make_cache(redis_url)), connected(make_cache(redis_url))
+    here, there, done = [], [], threading.Event()
+
+    def note(sender, event):
+        (here if sender is asking else there).append(event)
+        if sender is asking and event.tags == ("last",) and not event.here:
+            done.set()
+
+    events.invalidate.connect(note)
+    asking.invalidate_tags("a")
+    asking.invalidate_tags("b", soft=True)
+    asking.delete("k")
+    asking.clear()
+    other.invalidate_tags("last")
+    assert done.wait(10)
+    until(lambda: len(there) == 5, "all are heard")
+    assert [event for event in there if not event.here] == [
+        events.Invalidated(tags=("a",), here=False),
+        events.Invalidated(tags=("b",), soft=True, here=False),
+        events.Invalidated(keys=("k",), here=False),
+        events.Invalidated(everything=True, here=False),
+    ]
+    assert [event for event in here if not event.here] == [events.Invalidated(tags=("last",), here=False)]
+    assert len(here) == 5
+
+
+def test_an_invalidation_that_redis_does_not_know_is_told_as_such(make_cache, own_redis_server, heard):
+    """While Redis is away it holds here, and the event says that only this process knows."""
+    cache = connected(make_cache(own_redis_server.url, breaker_failures=1))
+    own_redis_server.kill()
+    cache.invalidate_tags("a")
+    cache.delete("k")
+    assert told(heard, "invalidate") == [
+        events.Invalidated(tags=("a",), applied=False),
+        events.Invalidated(keys=("k",), applied=False),
+    ]
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_what_the_host_queued_is_told_to_its_other_processes(make_cache, own_redis_server, tmp_path):
+    """They hear of it while Redis is still away: by the host's journal, as neither asked here nor applied."""
+    url, seen = own_redis_server.url, []
+    asking, other = (connected(make_cache(url, breaker_failures=1, host_dir=tmp_path)) for _ in range(2))
+
+    def note(sender, event):
+        seen.append(event)
+
+    events.invalidate.connect(note, sender=other)
+    own_redis_server.kill()
+    asking.invalidate_tags("a")
+    asking.invalidate_tags("b", soft=True)
+    wanted = {
+        events.Invalidated(tags=("a",), applied=False, here=False),
+        events.Invalidated(tags=("b",), soft=True, applied=False, here=False),
+    }
+    until(lambda: other.get("k") or wanted <= set(seen), "the other hears of both")
+
+
 @pytest.mark.parametrize("server_kind", ["valkey"])
 def test_the_circuit_is_told(make_cache, own_redis_server, heard):
     """It opens when Redis is gone, and closes through a probe when it is back."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from cache_ext.coherence.messages import Message
+from cache_ext import events
+from cache_ext.coherence.messages import Message, as_event
 from cache_ext.coherence.records import Names
 from cache_ext.entry import Version
 from cache_ext.loading.flights import Flights
@@ -17,6 +18,8 @@ class Effects:
     Args:
         monotonic: the clock, seconds.
         woken: called with the names of a message of kind ``h``: events for these hooks wait.
+        announce: calls the receivers of signals, with what other processes invalidated.
+        signature: of this process' own messages.
     """
 
     def __init__(
@@ -25,7 +28,11 @@ class Effects:
         flights: Flights,
         monotonic: Callable[[], float],
         woken: Callable[[Iterable[str]], None],
+        announce: events.Announce = events.unheard,
+        signature: str = "",
     ) -> None:
+        self._announce = announce
+        self._signature = signature
         self._near = near
         self._flights = flights
         self._monotonic = monotonic
@@ -55,9 +62,22 @@ class Effects:
             case "e":
                 self._near.clear()
                 self.gap()
+        if events.invalidate.receivers and message.sender != self._signature and (event := as_event(message)):
+            self._announce(events.invalidate, event)
 
     def queued(self, names: Names) -> None:
         """Do here what another process of the host queued, to be done in Redis when it is back."""
+        self._apply_queued(names)
+        if events.invalidate.receivers:
+            tags, keys = tuple(names.tags), tuple(names.keys)
+            if tags or keys or names.everything:
+                event = events.Invalidated(tags, keys, names.everything, applied=False, here=False)
+                self._announce(events.invalidate, event)
+            if names.soft:
+                event = events.Invalidated(tuple(names.soft), soft=True, applied=False, here=False)
+                self._announce(events.invalidate, event)
+
+    def _apply_queued(self, names: Names) -> None:
         if names.everything:
             self._near.clear()
             self._flights.outdate_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cache_ext import metrics
+from cache_ext import events, metrics
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import StoreUnavailable
 from cache_ext.runtime import Runtime
@@ -24,6 +24,7 @@ def invalidate_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
         receipt = Receipt.of_queued(tags)
     runtime.near.invalidate(tags)
     runtime.flights.outdate(tags=tags)
+    _tell(runtime, receipt, tags=tags)
     return receipt
 
 
@@ -38,10 +39,13 @@ def soften_tags(runtime: Runtime, tags: Sequence[str]) -> Receipt:
     except StoreUnavailable:
         runtime.outbox.add(soft=tags)
         runtime.effects.soften(tags)
-        return Receipt.of_queued(tags)
-    for tag, version in versions.items():
-        runtime.effects.soften([tag], version)
-    return Receipt.of_tags(versions)
+        receipt = Receipt.of_queued(tags)
+    else:
+        for tag, version in versions.items():
+            runtime.effects.soften([tag], version)
+        receipt = Receipt.of_tags(versions)
+    _tell(runtime, receipt, tags=tags, soft=True)
+    return receipt
 
 
 def delete_keys(runtime: Runtime, keys: Sequence[str]) -> Receipt:
@@ -58,6 +62,7 @@ def delete_keys(runtime: Runtime, keys: Sequence[str]) -> Receipt:
         receipt = Receipt.of_keys(keys, applied=False)
     runtime.near.delete(keys)
     runtime.flights.outdate(keys=keys)
+    _tell(runtime, receipt, keys=keys)
     return receipt
 
 
@@ -72,4 +77,19 @@ def clear(runtime: Runtime) -> Receipt:
         receipt = Receipt(applied=False, everything=True)
     runtime.near.clear()
     runtime.flights.outdate_all()
+    _tell(runtime, receipt, everything=True)
     return receipt
+
+
+def _tell(
+    runtime: Runtime,
+    receipt: Receipt,
+    *,
+    tags: Sequence[str] = (),
+    keys: Sequence[str] = (),
+    everything: bool = False,
+    soft: bool = False,
+) -> None:
+    if events.invalidate.receivers and (tags or keys or everything):
+        event = events.Invalidated(tuple(tags), tuple(keys), everything, soft, receipt.applied)
+        runtime.announce(events.invalidate, event)

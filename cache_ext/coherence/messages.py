@@ -6,7 +6,7 @@
     d  keys were deleted
     f  keys were filled (the epoch field carries the load's token)
     r  leases were released without a value
-    e  the bucket's epoch was replaced
+    e  the bucket's epoch was replaced (the names of the last bucket's say whether all were)
     h  events of these names were emitted (epoch and sequence say nothing)
 """
 
@@ -18,25 +18,38 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 
 from cache_ext.errors import PayloadError
+from cache_ext.events import Invalidated
 
 Kind = Literal["i", "s", "d", "f", "r", "e", "h"]
 NUMBERED = frozenset({"i", "s", "d", "e"})
 """Kinds that advance the sequence, so that a missing one is noticed."""
+EVERYTHING = ("*",)
 _names = msgspec.msgpack.Decoder(tuple[str, ...])
+_SIGNATURE = "\x01"
+"""Begins the last of the names if that is none (names have no control characters) but says who sent it."""
 
 
 class Message(NamedTuple):
-    """One change of a bucket. `stamp` is the epoch, or for ``f`` the token of the load."""
+    """One change of a bucket.
+
+    Args:
+        kind: what happened.
+        stamp: the epoch, or for ``f`` the token of the load.
+        sequence: the number of the change.
+        names: of what it happened to.
+        sender: the process that decided it; "" if it does not say.
+    """
 
     kind: Kind
     stamp: bytes
     sequence: int
     names: tuple[str, ...]
+    sender: str = ""
 
 
-def encode_names(names: Collection[str]) -> bytes:
-    """Return the names part of a message; the scripts put the rest in front."""
-    return msgspec.msgpack.encode(list(names))
+def encode_names(names: Collection[str], sender: str = "") -> bytes:
+    """Return the names part of a message, signed by *sender*; the scripts put the rest in front."""
+    return msgspec.msgpack.encode([*names, _SIGNATURE + sender] if sender else list(names))
 
 
 def decode(data: bytes) -> Message:
@@ -49,8 +62,23 @@ def decode(data: bytes) -> Message:
         kind, stamp, sequence, names = data.split(b":", 3)
         if kind not in (b"i", b"s", b"d", b"f", b"r", b"e", b"h"):
             raise PayloadError(f"unknown kind of message {kind!r}")
-        return Message(
-            cast("Kind", kind.decode()), stamp, int(sequence), _names.decode(names) if names else ()
-        )
+        found, sender = _names.decode(names) if names else (), ""
+        if found and found[-1].startswith(_SIGNATURE):
+            found, sender = found[:-1], found[-1].removeprefix(_SIGNATURE)
+        return Message(cast("Kind", kind.decode()), stamp, int(sequence), found, sender)
     except (ValueError, msgspec.MsgspecError) as error:
         raise PayloadError(f"not a message: {error}") from error
+
+
+def as_event(message: Message) -> Invalidated | None:
+    """Return what users are told of *message*, which another process sent; None if nothing."""
+    kind, names = message.kind, message.names
+    if not names:
+        return None
+    if kind in ("i", "s"):
+        return Invalidated(tags=names, soft=kind == "s", here=False)
+    if kind == "d":
+        return Invalidated(keys=names, here=False)
+    if kind == "e" and names == EVERYTHING:
+        return Invalidated(everything=True, here=False)
+    return None

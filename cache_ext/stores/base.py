@@ -112,6 +112,9 @@ class Write(NamedTuple):
 class Store(Protocol):
     """A store that the engine can share with other processes. All methods may raise StoreUnavailable."""
 
+    name: str
+    """Signs what it tells other processes, so that this one knows its own messages; "" if it tells none."""
+
     def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
         """Return what lies at *keys*, the epochs of all buckets concerned, the standings of *tags*."""
 

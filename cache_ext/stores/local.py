@@ -25,6 +25,8 @@ class LocalStore:
         clock: Unix seconds.
     """
 
+    name = ""
+
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()

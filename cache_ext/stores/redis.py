@@ -7,10 +7,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from cache_ext.coherence.messages import encode_names
+from cache_ext.coherence.messages import EVERYTHING, encode_names
 from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
-from cache_ext.keys import BUCKETS, KeySpace, is_witness
+from cache_ext.keys import BUCKETS, LAST_BUCKET, KeySpace, is_witness
 from cache_ext.stores.base import Snapshot, Standing, Started, Versions, Write
 from cache_ext.stores.plans import Plans, by_bucket
 from cache_ext.transport.commands import Command
@@ -45,6 +45,8 @@ class RedisStore:
         names = ("begin", "fill", "release", "renew", "delete", "invalidate", "replace_epoch")
         self._sha = {name: gateway.script(name) for name in names}
         gateway.on_new_server(keyspace.namespace, self._adopt)
+        self.name = new_stamp().decode()
+        """Signs what this process tells the others, so that it knows its own messages."""
 
     def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
         """See `Store.read`."""
@@ -132,7 +134,8 @@ class RedisStore:
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket)]
             for key in mine:
                 places += [self._keys.lease(key), self._keys.value(key)]
-            arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine))
+            names = encode_names(mine, self.name)
+            arguments = (new_stamp(), self._keys.channels[bucket], names)
             commands.append(self._script("delete", places, arguments))
         return sum(self._gateway.run(commands, "delete"))
 
@@ -142,7 +145,8 @@ class RedisStore:
         groups = by_bucket(tags)
         for bucket, mine in groups.items():
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket), *map(self._keys.version, mine)]
-            arguments = (new_stamp(), self._keys.channels[bucket], encode_names(mine), int(soft))
+            names = encode_names(mine, self.name)
+            arguments = (new_stamp(), self._keys.channels[bucket], names, int(soft))
             commands.append(self._script("invalidate", places, arguments))
         replies = self._gateway.run(commands, "invalidate")
         return {
@@ -154,7 +158,7 @@ class RedisStore:
     def clear(self) -> Mapping[int, bytes]:
         """See `Store.clear`."""
         fresh = {bucket: new_stamp() for bucket in range(BUCKETS)}
-        self._gateway.run(self._replace_epochs(fresh, ""), "clear")
+        self._gateway.run(self._replace_epochs(fresh, "", encode_names(EVERYTHING, self.name)), "clear")
         return fresh
 
     def positions(self) -> Mapping[int, Version]:
@@ -171,15 +175,16 @@ class RedisStore:
     def _adopt(self, run_id: str, ask: Ask) -> None:
         """Replace the epochs that were made on another run of the server than *run_id*."""
         ask([("SCRIPT", "LOAD", self._gateway.script_text(self._sha["replace_epoch"]))])
-        ask(self._replace_epochs({bucket: new_stamp() for bucket in range(BUCKETS)}, run_id))
+        fresh = {bucket: new_stamp() for bucket in range(BUCKETS)}
+        ask(self._replace_epochs(fresh, run_id, encode_names(EVERYTHING)))
 
-    def _replace_epochs(self, fresh: Mapping[int, bytes], run_id: str) -> list[Command]:
+    def _replace_epochs(self, fresh: Mapping[int, bytes], run_id: str, names: bytes) -> list[Command]:
         space = self._keys
         return [
             self._script(
                 "replace_epoch",
                 [space.epoch(bucket), space.sequence(bucket), space.run(bucket)],
-                [stamp, space.channels[bucket], run_id],
+                [stamp, space.channels[bucket], run_id, names if bucket == LAST_BUCKET else b""],
             )
             for bucket, stamp in fresh.items()
         ]
