@@ -1,6 +1,7 @@
 """A two-level cache for Flask and for any Python: fenced, coalesced, invalidated by events."""
 
 from cache_ext import events
+from cache_ext.coherence.preview import Preview
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.entry import MISS
@@ -45,6 +46,7 @@ __all__ = [
     "OlderThanSeen",
     "Outcome",
     "PayloadError",
+    "Preview",
     "Previous",
     "Receipt",
     "StoreError",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 import weakref
@@ -15,12 +14,13 @@ from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.invalidation import clear, delete_keys, invalidate_tags, soften_tags
+from cache_ext.coherence.preview import Aim, Preview, Progress, preview
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
 from cache_ext.events import Announcer
 from cache_ext.hooks.registry import Registry
 from cache_ext.keys import check_name, check_tags
-from cache_ext.loading.origin import Job
+from cache_ext.loading.origin import Job, refuse_async
 from cache_ext.policy import CachePolicy, policy_for
 from cache_ext.reading.bypass import bypassing, is_bypassed
 from cache_ext.reading.fetched import Fetched, Outcome, values_of
@@ -221,6 +221,12 @@ class TieredCache:
         """Make everything in the namespace count no more, at the same cost however much there is."""
         return clear(self.runtime)
 
+    def preview(
+        self, *tags: str, keys: Iterable[str] = (), everything: bool = False, progress: Progress | None = None
+    ) -> Preview:
+        """Count what `invalidate_tags`, `delete` and (*everything*) `clear` would hit; see `Preview`."""
+        return preview(self.runtime, self._codec, Aim(tags, keys, everything), progress)
+
     def disabled(self) -> AbstractContextManager[None]:
         """Let every read inside the body, in this thread or greenlet, go to its loader, and store nothing."""
         return bypassing()
@@ -238,12 +244,6 @@ class TieredCache:
         wishes: Wishes,
         given: Callable[..., Any] | None = None,
     ) -> Job:
-        if given is not None and _is_async(given):
-            raise TypeError("the loader is an async function; this cache is synchronous")
+        refuse_async(given)
         tags_of = {check_name(key): check_tags(tags_for(key)) for key in keys}
         return Job(loader, policy, tags_of, terms_of(policy, wishes, shares=self.gateway is not None))
-
-
-def _is_async(given: Callable[..., Any]) -> bool:
-    code = getattr(given, "__code__", None)  # of a function or method; to ask inspect costs ten times as much
-    return bool(code.co_flags & inspect.CO_COROUTINE) if code else inspect.iscoroutinefunction(given)

@@ -105,6 +105,11 @@ class KeySpace:
         self._prefixes = tuple(f"{namespace}:{{{bucket:02d}}}:" for bucket in range(BUCKETS))
         self.channels = tuple(prefix + "bus" for prefix in self._prefixes)
 
+    @property
+    def value_pattern(self) -> str:
+        """What SCAN is to match to find the entries of all keys."""
+        return f"{self.namespace}:{{??}}:v:*"
+
     def value(self, key: str) -> str:
         """Return where the entry of *key* lies."""
         return self._prefixes[bucket_of(key)] + "v:" + key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import random
@@ -200,3 +201,12 @@ class Origin:
 
 def _ms(seconds: float) -> int:
     return min(MAX_MS, max(0, int(seconds * 1000)))
+
+
+def refuse_async(loader: Callable[..., Any] | None) -> None:
+    """Raise TypeError if *loader* is an async function."""
+    code = getattr(
+        loader, "__code__", None
+    )  # of a function or method; to ask inspect costs ten times as much
+    if bool(code.co_flags & inspect.CO_COROUTINE) if code else inspect.iscoroutinefunction(loader):
+        raise TypeError("the loader is an async function; this cache is synchronous")

@@ -190,6 +190,11 @@ class NearCache:
             self._by_tag.clear()
             self._bytes = 0
 
+    def slots(self) -> tuple[Slot, ...]:
+        """Return all slots that there are now."""
+        with self._lock:
+            return tuple(self._slots.values())
+
     def sizes(self) -> tuple[int, int]:
         """Return how many slots there are, and their bytes."""
         return len(self._slots), self._bytes

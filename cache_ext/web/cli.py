@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
+import msgspec
 from flask import current_app
 from flask.cli import AppGroup
 
+from cache_ext.coherence.preview import Preview
 from cache_ext.coherence.receipts import Receipt
-from cache_ext.errors import ConfigurationError
+from cache_ext.engine import TieredCache
+from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.web.health import Status, judge, store_answers
 from cache_ext.web.state import cache_of
 
@@ -37,16 +41,31 @@ def health(as_json: bool) -> None:
 
 @click.option("--tag", "tags", multiple=True, help="Invalidate what carries this tag; may be repeated.")
 @click.option("--key", "keys", multiple=True, help="Delete this key; may be repeated.")
-def invalidate(tags: tuple[str, ...], keys: tuple[str, ...]) -> None:
-    """Make entries count no more, in Redis and in every process."""
+@click.option("--soft", is_flag=True, help="What carries a --tag is past its ttl, and may serve as stale.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; count what would be hit.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: answer in JSON.")
+def invalidate(
+    tags: tuple[str, ...], keys: tuple[str, ...], soft: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Make entries count no more, in Redis and in every process.
+
+    Exits with 0 if that is done (or counted), 1 if Redis does not answer, 2 if the command makes no sense.
+    """
     if not tags and not keys:
         raise click.UsageError("name a --tag or a --key")
+    if soft and keys:
+        raise click.UsageError("--soft goes with --tag: a key is deleted")
     cache = cache_of(current_app)
     try:
-        receipts = [cache.invalidate_tags(*tags)] if tags else []
+        if dry_run:
+            _show(_counted(cache, tags, keys), as_json)
+            return
+        receipts = [cache.invalidate_tags(*tags, soft=soft)] if tags else []
         receipts += [cache.delete(*keys)] if keys else []
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
+    except StoreUnavailable as error:
+        raise click.ClickException(f"Redis does not answer, so nothing was counted: {error}") from error
     finally:
         cache.close()
     _report(receipts)
@@ -60,6 +79,34 @@ def flush(reason: str) -> None:
     cache.close()
     _report([receipt])
     current_app.logger.warning("cache flushed by hand: %s", reason)
+
+
+def _counted(cache: TieredCache, tags: tuple[str, ...], keys: tuple[str, ...]) -> Preview:
+    """Return what would be hit; on a terminal a bar shows how far counting is."""
+    if not sys.stderr.isatty():
+        return cache.preview(*tags, keys=keys)
+    with click.progressbar(length=100, label="counting", file=sys.stderr) as bar:
+
+        def progress(share: float) -> bool:
+            bar.update(int(100 * share) - bar.pos)
+            return True
+
+        return cache.preview(*tags, keys=keys, progress=progress)
+
+
+def _show(found: Preview, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(found)))
+        return
+    about = "about " if found.estimate else ""
+    click.echo(f"would hit {about}{found.matched} of {found.examined} entries, {found.bytes} bytes")
+    click.echo(f"  of these {found.fresh} are fresh; the others may still serve as stale")
+    if found.undecodable:
+        click.echo(f"  beside them lie {found.undecodable} values that are no entries")
+    for name in found.names:
+        click.echo(f"  {name}")
+    if found.matched > len(found.names):
+        click.echo("  …")
 
 
 def _report(receipts: list[Receipt]) -> None:
