@@ -21,6 +21,7 @@ CACHE_EXT_ROWS = (
     (
         "events",
         "transport.budget",
+        "codec.collisions",
         "codec.compression",
         "keys",
         "policy",

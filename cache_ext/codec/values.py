@@ -15,6 +15,7 @@ import msgspec
 from markupsafe import Markup
 from msgspec.msgpack import Ext
 
+from cache_ext.codec.collisions import refuse_collisions, refuse_other_keys
 from cache_ext.errors import ConfigurationError, PayloadError, UnsupportedValue
 
 T = TypeVar("T")
@@ -33,15 +34,19 @@ _DECODE_FAILURES = (
     RecursionError,
     struct.error,
 )
-"""All that hostile bytes can make the decoders below, and those of registered types, raise."""
+"""All that hostile bytes can make the decoders below raise."""
 
 
-def _moment_out(moment: datetime | time) -> list[str | int]:
+def _moment_out(moment: datetime | time) -> list[str | int | None]:
     zone = moment.tzinfo
-    if isinstance(zone, ZoneInfo) and zone.key:
+    if type(zone) is ZoneInfo and zone.key:
         return [moment.replace(tzinfo=None).isoformat(), moment.fold, zone.key]
-    if zone is None or type(zone) is timezone:
-        return [moment.isoformat(), moment.fold]
+    plain: list[str | int | None] = [moment.isoformat(), moment.fold]
+    if zone is None:
+        return plain
+    if type(zone) is timezone:
+        name = zone.tzname(None)
+        return plain if name == timezone(zone.utcoffset(None)).tzname(None) else [*plain, None, name]
     raise UnsupportedValue(f"cannot keep a {type(moment).__name__} with a {type(zone).__name__} exactly")
 
 
@@ -49,34 +54,47 @@ def _moment_in(kind: type[Any]) -> Callable[[Any], Any]:
     def decode(body: Any) -> Any:
         text, fold, *zone = body
         moment = kind.fromisoformat(text).replace(fold=fold)
-        return moment.replace(tzinfo=ZoneInfo(zone[0])) if zone else moment
+        match zone:
+            case []:
+                return moment
+            case [None, name]:
+                return moment.replace(tzinfo=timezone(moment.utcoffset(), name))
+            case _:
+                return moment.replace(tzinfo=ZoneInfo(*zone))
 
     return decode
 
 
 class _Kind(NamedTuple):
-    """How one type travels: its extension code, to something simpler, and back."""
+    """How one type travels: its extension code, to something simpler, of which type, and back."""
 
     code: int
     out: Callable[[Any], Any]
+    body: type
     back: Callable[[Any], Any]
 
 
 _KINDS: dict[type, _Kind] = {
-    tuple: _Kind(1, list, tuple),
-    set: _Kind(2, list, set),
-    frozenset: _Kind(3, list, frozenset),
-    Decimal: _Kind(4, str, Decimal),
-    datetime: _Kind(5, _moment_out, _moment_in(datetime)),
-    date: _Kind(6, date.isoformat, date.fromisoformat),
-    time: _Kind(7, _moment_out, _moment_in(time)),
-    timedelta: _Kind(8, lambda d: [d.days, d.seconds, d.microseconds], lambda b: timedelta(b[0], b[1], b[2])),
-    uuid.UUID: _Kind(9, lambda u: u.bytes, lambda b: uuid.UUID(bytes=b)),
-    Markup: _Kind(10, str, Markup),
+    tuple: _Kind(1, list, list, tuple),
+    set: _Kind(2, list, list, set),
+    frozenset: _Kind(3, list, list, frozenset),
+    Decimal: _Kind(4, str, str, Decimal),
+    datetime: _Kind(5, _moment_out, list, _moment_in(datetime)),
+    date: _Kind(6, date.isoformat, str, date.fromisoformat),
+    time: _Kind(7, _moment_out, list, _moment_in(time)),
+    timedelta: _Kind(
+        8, lambda d: [d.days, d.seconds, d.microseconds], list, lambda b: timedelta(b[0], b[1], b[2])
+    ),
+    uuid.UUID: _Kind(9, lambda u: u.bytes, bytes, lambda b: uuid.UUID(bytes=b)),
+    Markup: _Kind(10, str, str, Markup),
 }
 _PAIRS = 11
 """Extension code of a dict that has keys which msgpack maps cannot have."""
-_BACK = {_PAIRS: dict} | {kind.code: kind.back for kind in _KINDS.values()}
+_BACK: dict[int, tuple[type, Callable[[Any], Any]]] = {
+    _PAIRS: (list, dict),
+    **{kind.code: (kind.body, kind.back) for kind in _KINDS.values()},
+}
+_SETS = (_KINDS[set].code, _KINDS[frozenset].code)
 _IMMUTABLE = frozenset({*_PLAIN, Decimal, datetime, date, time, timedelta, uuid.UUID, Markup})
 
 
@@ -86,6 +104,18 @@ class _Registered(NamedTuple):
     back: Callable[[bytes], Any]
     shared: bool
 
+    def encode(self, value: Any) -> bytes:
+        try:
+            return self.out(value)
+        except Exception as error:  # whatever the encoding of somebody's type raises
+            raise UnsupportedValue(f"cannot keep this {self.name}: {error!r}") from error
+
+    def decode(self, encoded: bytes) -> Any:
+        try:
+            return self.back(encoded)
+        except Exception as error:  # whatever hostile bytes make its decoding raise
+            raise PayloadError(f"no {self.name}: {error!r}") from error
+
 
 class ValueCodec:
     """Knows the built-in types and those registered with it."""
@@ -93,6 +123,7 @@ class ValueCodec:
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._ext_in)
+        self._wary = msgspec.msgpack.Decoder(ext_hook=self._wary_ext_in)
         self._by_type: dict[type, _Registered] = {}
         self._by_name: dict[str, _Registered] = {}
 
@@ -137,7 +168,7 @@ class ValueCodec:
         """
         try:
             return self._encoder.encode(self._out(value))
-        except (RecursionError, OverflowError, UnicodeEncodeError, msgspec.MsgspecError) as error:
+        except (RuntimeError, OverflowError, UnicodeEncodeError, msgspec.MsgspecError) as error:
             raise UnsupportedValue(f"cannot keep this {type(value).__name__} exactly: {error}") from error
 
     def decode(self, payload: bytes | msgspec.Raw) -> Any:
@@ -147,7 +178,8 @@ class ValueCodec:
             PayloadError: it stands for none.
         """
         try:
-            return self._decoder.decode(payload)
+            refuse_other_keys(payload)
+            return self._wary.decode(payload)
         except _DECODE_FAILURES as error:
             raise PayloadError(f"undecodable value: {error}") from error
 
@@ -169,14 +201,29 @@ class ValueCodec:
         if known := _KINDS.get(kind):
             return Ext(known.code, self._encoder.encode(self._out(known.out(value))))
         if registered := self._by_type.get(kind):
-            return Ext(_REGISTERED, self._encoder.encode([registered.name, registered.out(value)]))
+            return Ext(_REGISTERED, self._encoder.encode([registered.name, registered.encode(value)]))
         raise UnsupportedValue(
             f"cannot keep a {kind.__module__}.{kind.__qualname__}; register_type makes it cacheable"
         )
 
     def _ext_in(self, code: int, body: memoryview) -> Any:
-        content = self._decoder.decode(body)
+        return self._made(code, self._decoder.decode(body))
+
+    def _wary_ext_in(self, code: int, body: memoryview) -> Any:
+        refuse_other_keys(body)
+        content = self._wary.decode(body)
+        if code in _SETS:
+            refuse_collisions(content)
+        elif code == _PAIRS:
+            refuse_collisions([key for key, _ in content])
+        return self._made(code, content)
+
+    def _made(self, code: int, content: Any) -> Any:
+        """Return what an extension of *code* that holds *content* stands for."""
         if code == _REGISTERED:
             name, encoded = content
-            return self._by_name[name].back(encoded)
-        return _BACK[code](content)
+            return self._by_name[name].decode(encoded)
+        body, back = _BACK[code]
+        if type(content) is not body:
+            raise TypeError(f"extension {code} holds a {type(content).__name__}")
+        return back(content)
