@@ -52,7 +52,7 @@ class OlderCodec(EntryCodec):
 
     def decode(self, blob: bytes, key: str) -> Entry:
         """Return the entry that was stored at *key*, or raise PayloadError."""
-        if not self.fits(blob):
+        if len(blob) > self._max_bytes:
             raise PayloadError(f"{len(blob)} bytes are more than an entry may have")
         try:
             old = self._older.decode(blob)

@@ -70,9 +70,14 @@ class EntryCodec:
             entry = msgspec.structs.replace(entry, payload=Raw(sealed))
         return msgspec.msgpack.encode(_wire(entry))
 
-    def fits(self, blob: bytes) -> bool:
-        """Tell whether *blob* is small enough to be stored."""
-        return len(blob) <= self._max_bytes
+    def excess(self, entry: Entry, blob: bytes) -> int:
+        """Return how large *entry*, encoded as *blob*, is, if that is too much; else 0.
+
+        Neither *blob* nor the plain payload may be larger than allowed: what would fit only while it is
+        compressed is no less of a burden to those who read it.
+        """
+        size = max(len(blob), len(memoryview(entry.payload)))
+        return size if size > self._max_bytes else 0
 
     def decode(self, blob: bytes, key: str) -> Entry:
         """Return the entry that was stored at *key*, its payload decrypted and decompressed.
@@ -80,7 +85,7 @@ class EntryCodec:
         Raises:
             PayloadError: too large, another format, cut, forged, or not an entry at all.
         """
-        if not self.fits(blob):
+        if len(blob) > self._max_bytes:
             raise PayloadError(f"{len(blob)} bytes are more than an entry may have")
         if blob[:TOKEN_AT] not in _HEADS:
             raise PayloadError(f"not an entry of format {FORMAT} or {NEW_FORMAT}")

@@ -32,7 +32,7 @@ class Filler:
         for key, slot in outcomes.items():
             if isinstance(slot, Slot) and slot.entry.epoch and slot.entry.ttl:
                 blob = self._codec.encode(slot.entry, key)
-                if self._codec.fits(blob):
+                if not self._codec.excess(slot.entry, blob):
                     writes.append(Write(key, blob, slot.entry.ttl + slot.entry.stale_for))
         if not writes:
             return frozenset()
@@ -44,8 +44,8 @@ class Filler:
 
     def refuse_oversize(self, slot: Slot) -> None:
         """Raise UnsupportedValue if *slot* is larger than the settings let an entry be."""
-        if not self._codec.fits(blob := self._codec.encode(slot.entry, slot.key)):
-            raise UnsupportedValue(f"{len(blob)} bytes are more than max_entry_bytes")
+        if size := self._codec.excess(slot.entry, self._codec.encode(slot.entry, slot.key)):
+            raise UnsupportedValue(f"{size} bytes are more than max_entry_bytes")
 
     def release(self, keys: Sequence[str], token: bytes) -> None:
         """End the leases that *token* has of *keys*: at once, or as soon as the store answers."""
