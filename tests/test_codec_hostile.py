@@ -126,6 +126,7 @@ PACKED = st.recursive(
 
 
 @given(PACKED, NUMBERS)
+@example([*range(-40, 140), None, True, False], -32)
 @FAST
 def test_the_walk_finds_the_end_of_whatever_is_in_order(item, number):
     """It passes every item, of every size, in order, and finds a wrong key in a large map that comes last."""

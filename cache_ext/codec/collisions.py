@@ -75,7 +75,7 @@ def refuse_collisions(keys: Sequence[Any]) -> None:
     """Raise PayloadError if too many of *keys* share a hash; TypeError if one has none."""
     if len(keys) <= HARMLESS_KEYS or len(set(map(hash, keys))) == len(keys):
         return
-    if sum(count * count for count in Counter(map(hash, keys)).values()) > FEW * len(keys) + HARMLESS_KEYS**2:
+    if sum(count * count for count in Counter(map(hash, keys)).values()) > FEW * len(keys):
         raise PayloadError("keys that were chosen to collide")
 
 

@@ -14,7 +14,7 @@ else:
 LEVEL = 3
 """Of 1 to 22: zstd's own default; a few per cent larger than its best, many times as fast."""
 _MAGIC = b"\x28\xb5\x2f\xfd"
-"""How a frame starts. Skippable frames and those of old versions start otherwise and are refused."""
+"""How a frame starts; not skippable ones, nor those of before zstd 0.8, which some builds read as well."""
 _LEAST_WINDOW_LOG = 10
 
 
