@@ -84,6 +84,16 @@ INHERITED_IN_FLIGHT = _plan(
         _after(1, ["invalidate", "red"], _stopped("parent", "after board", 2, 2)),
     ],
 )
+OWN_FLIGHT = _plan(
+    [
+        [_held("a", 1, 2)],
+        _after(1, ["invalidate", "red"], _stopped("a", "after board", 2, 2)),
+    ],
+)
+LOADED_TWICE = _plan(
+    [[_held("a", 1, 2)]],
+    [_after(1, _stopped("a", "after begin", 2, 2))],
+)
 COPY_INSIDE_LOAD = _plan(
     [[["read", "a"], ["lose"], ["signal", 1], ["wait", 2], ["read", "owner"]]],
     [_after(1, ["invalidate", "red"], ["signal", 2])],
@@ -241,10 +251,12 @@ CASES = {
     "marks of replaced copies": REPLACED_WHILE_READ,
     "outdated flights": PUT_AND_EVICTED,
     "flights too old": INHERITED_IN_FLIGHT,
+    "flights": OWN_FLIGHT,
     "frame accepts": COPY_INSIDE_LOAD,
     "inherited tags": PARENT_IN_L2,
     "inherited lifetimes": SHORT_PART,
     "torn frames": TORN,
+    "lease": LOADED_TWICE,
     "lease token": DELETED_WHILE_LOADING,
     "lease removal": DELETED_WHILE_LOADING,
     "lost version": LOST_VERSION,

@@ -23,10 +23,13 @@ def problems(events: Sequence[Event]) -> list[str]:
     """Return a line for each promise that is broken in *events*."""
     found = [f"{event['error']} ({event})" for event in events if event["what"] == "failure"]
     reads = [event for event in events if event["what"] == "read"]
-    writes = _settled([event for event in events if event["what"] in WRITES], events)
+    written = [event for event in events if event["what"] in WRITES]
+    writes = _settled(written, events)
     for read in reads:
         found += _outlived(read)
         found += [_told(read, write) for write in writes if _resurrects(read, write, events)]
+    if not any(event["what"] == "fault" or event.get("away") for event in events):
+        found += _doubled([event for event in events if event["what"] == "load"], written)
     return found
 
 
@@ -85,10 +88,25 @@ def _outlived(read: Event) -> Iterator[str]:
     value, outcome = read["value"], read["outcome"]
     end = value["until"] if outcome == "hit" else value["kept"]
     if outcome != "miss" and read["start"] > end + ROUNDING:
-        yield f"{read['start'] - end:.3f} s too old: {read}"
+        yield f"too old by {read['start'] - end:.3f} s: {read}"
     spared = read["away"] or read["layer"] == "origin"
     if outcome == "stale" and not KEYS[read["key"]].policy.stale_for and not spared:
         yield f"too old by any measure: {read}"
+
+
+def _doubled(loads: Sequence[Event], writes: Sequence[Event]) -> Iterator[str]:
+    """Yield which loads of a key went on at once, though nobody had written or removed it in between."""
+    for one in loads:
+        for other in loads:
+            if one is other or one["key"] != other["key"] or not one["start"] <= other["start"] < one["end"]:
+                continue
+            if not any(
+                write["name"] == one["key"]
+                and write["start"] < other["start"]
+                and one["start"] < write["end"]
+                for write in writes
+            ):
+                yield f"loaded twice: {one} | {other}"
 
 
 def _same(one: Event, other: Event) -> bool:

@@ -37,7 +37,7 @@ WRITES = st.one_of(
 )
 PAUSES = st.sampled_from([["sync"], ["outlast ttl"], *(["evict", key] for key in KEYS)])
 CALM = st.one_of(READS, READS, READS, BATCHES, WRITES, WRITES, PAUSES)
-CUTS = st.sampled_from([["cut"], ["mend"], ["mend"], ["settle"]])
+CUTS = st.sampled_from([["cut"], ["mend"], ["mend"]])
 WILD = st.one_of(READS, READS, READS, BATCHES, WRITES, WRITES, PAUSES, CUTS)
 FAULTS = st.one_of(
     st.sampled_from(["CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal", "FLUSHALL", "SCRIPT FLUSH"]).map(

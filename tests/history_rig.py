@@ -148,7 +148,9 @@ class Rig:
                 self._replace(number)
             raise
         lines = [line for member in self._members for line in member.events.read_text().splitlines()]
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines] + [
+            {"what": "fault", "fault": each} for each in plan.faults
+        ]
 
     def _begin(self, numbers: Iterable[int], plan: Plan, namespace: str, parts: Sequence[Any]) -> None:
         """Let processes *numbers* open a cache of *namespace*, then all at once do their *parts*."""
