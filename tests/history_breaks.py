@@ -141,6 +141,7 @@ BREAKS: dict[str, list[Patch]] = {
     "lost version": _script("begin", "version = sequence", "version = '0'"),
     "lost sequence": _script("begin", "epoch, sequence = ARGV[1]", "epoch, sequence = epoch or ARGV[1]"),
     "run id": [(RedisStore, "_adopt", _nothing)],
+    "run id of a replica": [(RedisStore, "_adopt", _nothing)],
     "generation": [(Backplane, "_answered", _same_generation)],
     "live until": [(Backplane, "_answered", _live_forever)],
     "holes": [(Backplane, "_hole", _nothing)],

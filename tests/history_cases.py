@@ -153,6 +153,11 @@ SNAPSHOT = _plan(
     [_after(4, ["sync"], ["read", "a"])],
     faults=[["wait", 1], ["SAVE"], ["signal", 2], ["wait", 3], ["restart"], ["signal", 4]],
 )
+FAILED_OVER = _plan(
+    [[["read", "a"], ["signal", 1], ["wait", 2], ["invalidate", "red"], ["signal", 3]]],
+    [_after(4, ["sync"], ["read", "a"])],
+    faults=[["follow"], ["wait", 1], ["lag"], ["signal", 2], ["wait", 3], ["fail over"], ["signal", 4]],
+)
 DEAF_FOR_A_WHILE = _plan(
     [_after(3, ["invalidate", "red"], ["signal", 4])],
     [
@@ -262,6 +267,7 @@ CASES = {
     "lost version": LOST_VERSION,
     "lost sequence": LOST_SEQUENCE,
     "run id": SNAPSHOT,
+    "run id of a replica": FAILED_OVER,
     "generation": DEAF_FOR_A_WHILE,
     "live until": STUCK_BACKPLANE,
     "holes": LOST_MESSAGE,

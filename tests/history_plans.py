@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from tests.history_keys import KEYS, LASTING, TAGS
@@ -39,19 +40,28 @@ PAUSES = st.sampled_from([["sync"], ["outlast ttl"], *(["evict", key] for key in
 CALM = st.one_of(READS, READS, READS, BATCHES, WRITES, WRITES, PAUSES)
 CUTS = st.sampled_from([["cut"], ["mend"], ["mend"]])
 WILD = st.one_of(READS, READS, READS, BATCHES, WRITES, WRITES, PAUSES, CUTS)
-FAULTS = st.one_of(
-    st.sampled_from(["CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal", "FLUSHALL", "SCRIPT FLUSH"]).map(
-        lambda command: [command]
-    ),
-    st.sampled_from(TAGS).map(lambda tag: ["lose version", tag]),
+ONE = st.sampled_from(range(MEMBERS))
+COMMANDS = ["CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal", "FLUSHALL", "SCRIPT FLUSH"]
+LINES = ["hang", "half_open", "cut"]
+USES = ["SUBSCRIBE", "EVALSHA"]
+"""What a connection must have been used for to be concerned: the backplane's, or those that write."""
+FAULTS: st.SearchStrategy[list[Step]] = st.one_of(
+    st.sampled_from(COMMANDS).map(lambda command: [[command]]),
+    st.sampled_from(TAGS).map(lambda tag: [["lose version", tag]]),
     st.builds(
-        lambda fault, key: [fault, key],
+        lambda fault, key: [[fault, key]],
         st.sampled_from(["lose value", "lose epoch", "lose sequence"]),
         ALL_KEYS,
     ),
-    st.just(["pause", 0.3]),
-    st.sampled_from(range(MEMBERS)).map(lambda number: ["kill", number]),
-    st.sampled_from([["SAVE"], ["restart"]]),
+    st.just([["pause", 0.3]]),
+    ONE.map(lambda number: [["kill", number]]),
+    st.just([["SAVE"], ["writes", 2, 0.2], ["restart"]]),
+    st.just([["follow"], ["writes", 1, 0.2], ["lag"], ["writes", 2, 0.2], ["fail over"]]),
+    st.builds(
+        lambda number, how: [["line", number, *how], ["writes", 4, 0.3], ["line", number, "heal"]],
+        ONE,
+        st.sampled_from([["refuse"], ["hang"], *([what, only] for what in LINES for only in USES)]),
+    ),
 )
 
 
@@ -72,9 +82,11 @@ def stormy_plans() -> st.SearchStrategy[Plan]:
     faults = st.lists(st.tuples(moments, FAULTS), min_size=1, max_size=3)
 
     def plan(members: Any, reborn: Any, faults: Any) -> Plan:
-        steps = [step for pair in faults for step in pair]
+        steps = [step for moment, fault in faults for step in (moment, *fault)]
+        if [step[0] for step in steps].count("fail over") > 1:
+            reject()  # the server that is left stays behind, so nobody may come back to it
         killed = {step[1] for step in steps if step[0] == "kill"}
-        impatient = {"op_timeout": 0.1} if any(step[0] == "pause" for step in steps) else {}
+        impatient = {"op_timeout": 0.1} if {"pause", "line"} & {step[0] for step in steps} else {}
         return _with_finale(Plan(members, steps, {each: reborn[each] for each in killed}, settings=impatient))
 
     return st.builds(plan, _members(WILD), _members(WILD), faults)

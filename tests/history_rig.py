@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cache_ext.keys import KeySpace, bucket_of
+from cache_ext.keys import KeySpace
+from tests.history_faults import PROXIED, Faults
 from tests.history_keys import NAMES
 from tests.history_truth import Truth
 from tests.processes import DIE_WITH_PARENT
@@ -114,6 +115,8 @@ class Rig:
         self._stack.callback(self.server.close)
         self.truth = Truth(self.folder / "truth", NAMES)
         self._stack.callback(self.truth.close)
+        self._faults = Faults(self.server, self.truth)
+        self._stack.callback(self._faults.close)
         self._members: list[Member] = []
         self._stack.callback(lambda: [member.end() for member in self._members])
         self._members = [Member(number, self.folder) for number in range(MEMBERS)]
@@ -124,8 +127,7 @@ class Rig:
     def pids(self) -> Iterator[int]:
         """The numbers of the processes."""
         yield from (member.process.pid for member in self._members)
-        if self.server.running:
-            yield self.server.pid
+        yield from self._faults.pids
 
     def close(self) -> None:
         """End everything."""
@@ -140,13 +142,18 @@ class Rig:
         try:
             self._begin(range(MEMBERS), plan, namespace, plan.members)
             for fault in plan.faults:
-                self._strike(plan, namespace, *fault)
+                if fault[0] == "kill":
+                    self._kill(*fault[1:], plan, namespace)
+                else:
+                    self._faults.strike(KeySpace(namespace), *fault)
             for member in self._members:
                 member.expect("done")
         except BaseException:
             for number in range(MEMBERS):
                 self._replace(number)
             raise
+        finally:
+            self._faults.hang_up()
         lines = [line for member in self._members for line in member.events.read_text().splitlines()]
         return [json.loads(line) for line in lines] + [
             {"what": "fault", "fault": each} for each in plan.faults
@@ -154,53 +161,27 @@ class Rig:
 
     def _begin(self, numbers: Iterable[int], plan: Plan, namespace: str, parts: Sequence[Any]) -> None:
         """Let processes *numbers* open a cache of *namespace*, then all at once do their *parts*."""
+        proxied = any(fault[0] in PROXIED for fault in plan.faults)
         orders = {
-            "url": self.server.unix_url,
             "namespace": namespace,
             "members": parts,
             "broken": plan.broken,
             "settings": {**SETTINGS, **plan.settings},
         }
         for number in numbers:
-            self._members[number].tell(json.dumps(orders))
+            url = self._faults.line(number) if proxied else self.server.unix_url
+            self._members[number].tell(json.dumps({**orders, "url": url}))
         for number in numbers:
             self._members[number].expect("ready")
         for number in numbers:
             self._members[number].tell("go")
 
+    def _kill(self, number: int, plan: Plan, namespace: str) -> None:
+        """Kill process *number* where it stands, and have another one play its second part."""
+        self._replace(number)
+        self._begin([number], plan, namespace, [plan.reborn.get(each, [[]]) for each in range(MEMBERS)])
+
     def _replace(self, number: int) -> None:
         self._members[number].end()
         self._members[number] = Member(number, self.folder)
         self._members[number].expect("here")
-
-    def _strike(self, plan: Plan, namespace: str, fault: str, *rest: Any) -> None:
-        """Let one fault happen, or wait for the moment of the next."""
-        space = KeySpace(namespace)
-        if fault == "wait":
-            if not self.truth.await_flag(*rest, PATIENCE):
-                raise RuntimeError(f"nobody raised flag {rest}")
-        elif fault == "signal":
-            self.truth.signal(*rest)
-        elif fault == "writes":
-            self.truth.await_writes(*rest)
-        elif fault == "lose version":
-            self.server.ask(f"DEL {space.version(*rest)}")
-        elif fault == "lose value":
-            self.server.ask(f"DEL {space.value(*rest)}")
-        elif fault == "lose epoch":
-            self.server.ask(f"DEL {space.epoch(bucket_of(*rest))}")
-        elif fault == "lose sequence":
-            self.server.ask(f"DEL {space.sequence(bucket_of(*rest))}")
-        elif fault == "pause":
-            self.server.pause()
-            self.truth.await_writes(1 << 60, *rest)
-            self.server.resume()
-        elif fault == "restart":
-            self.server.kill()
-            self.server.start()
-        elif fault == "kill":
-            self._replace(*rest)
-            parts = [plan.reborn.get(number, [[]]) for number in range(MEMBERS)]
-            self._begin(rest, plan, namespace, parts)
-        else:
-            self.server.ask(fault)  # a command, as it is

@@ -54,14 +54,14 @@ def judge(rig: Rig, plan: Plan) -> None:
         pytest.fail("\n".join([*found[:5], f"{len(found)} in all, in {plan}"]), pytrace=False)
 
 
-@histories(40)
+@histories(30)
 @given(plan=calm_plans())
 def test_nothing_outdated_is_read(rig: Rig, plan: Plan) -> None:
     """Whatever processes do at once, no read gets what an invalidation before it had outdated."""
     judge(rig, plan)
 
 
-@histories(25)
+@histories(18)
 @given(plan=stormy_plans())
 def test_nothing_outdated_is_read_while_things_break(rig: Rig, plan: Plan) -> None:
     """Nor when connections, keys, scripts, processes and the server are lost on the way."""
