@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cache_ext import CacheError, TieredCache
+from cache_ext import CacheError, Loaded, Receipt, TieredCache
 from tests.history_keys import EVERYTHING, KEYS, TAGS
 from tests.history_stage import Stage
 from tests.history_truth import Truth
@@ -72,26 +72,31 @@ class Actor:
         how = how or {}
         stops = {point: self._stopping(*flags) for point, flags in how.get("at", {}).items()}
         self._stage.stop(stops)
+        after = self._truth.receipt() if how.get("after") else None
+        wishes = {} if after is None else {"after": Receipt.parse(after["text"])}
         start, led = time.monotonic(), []
 
         def loader() -> Any:
             led.append(True)
-            return self._load(key, how.get("load"), stops)
+            return self._with_late_tags(key, self._load(key, how.get("load"), stops))
 
         try:
             spec = KEYS[key]
-            found = self._cache.fetch(key, loader, policy=spec.policy, tags=spec.tags)
+            found = self._cache.fetch(key, loader, policy=spec.policy, tags=spec.tags, **wishes)
         except Down:
             return None
-        self._note_read(key, start, found, bool(led))
+        self._note_read(key, start, found, bool(led), after and after["write"])
         return found.value
+
+    def _with_late_tags(self, key: str, value: dict[str, Any]) -> Any:
+        return Loaded(value, tags=KEYS[key].late) if KEYS[key].late else value
 
     def _batch(self, keys: Sequence[str]) -> None:
         start, led = time.monotonic(), set()
 
         def loader(missing: Sequence[str]) -> dict[str, Any]:
             led.update(missing)
-            return {key: self._load(key, None, {}) for key in missing}
+            return {key: self._with_late_tags(key, self._load(key, None, {})) for key in missing}
 
         results = self._cache.fetch_many(
             keys, loader, policy=KEYS[keys[0]].policy, tags_for=lambda key: KEYS[key].tags
@@ -102,8 +107,14 @@ class Actor:
                     raise found
                 self._note_read(key, start, found, key in led)
 
-    def _note_read(self, key: str, start: float, found: Any, led: bool) -> None:
-        facts = {"value": found.value, "outcome": found.outcome, "layer": found.layer, "led": led}
+    def _note_read(self, key: str, start: float, found: Any, led: bool, after: Any = None) -> None:
+        facts = {
+            "value": found.value,
+            "outcome": found.outcome,
+            "layer": found.layer,
+            "led": led,
+            "after": after,
+        }
         end, away = time.monotonic(), self._stage.away_since(start)
         self._note("read", key=key, start=start, end=end, away=away, **facts)
 
@@ -116,7 +127,7 @@ class Actor:
         value["kept"] = value["until"] + policy.stale_for
         for word, *rest in steps or (["look"], ["parts"]):
             if word == "look":
-                names = (*spec.tags, key, EVERYTHING)
+                names = (*spec.tags, *spec.late, key, EVERYTHING)
                 value["of"] += [[name, self._truth.read(name)] for name in names]
             elif word == "part":
                 self._take(value, self._read(*rest))
@@ -144,20 +155,25 @@ class Actor:
 
     def _write(self, word: str, name: str = EVERYTHING) -> None:
         start, count = time.monotonic(), self._truth.advance(name)
-        applied = True
+        receipt = Receipt()
         if word == "invalidate":
-            applied = self._cache.invalidate_tags(name).applied
+            receipt = self._cache.invalidate_tags(name)
         elif word == "soften":
-            applied = self._cache.invalidate_tags(name, soft=True).applied
+            receipt = self._cache.invalidate_tags(name, soft=True)
         elif word == "delete":
-            applied = self._cache.delete(name).applied
+            receipt = self._cache.delete(name)
         elif word == "clear":
-            applied = self._cache.clear().applied
+            receipt = self._cache.clear()
         else:
             self._put(name)
         end, away = time.monotonic(), self._stage.away_since(start)
         self._truth.written()
-        self._note(word, name=name, count=count, done=applied, start=start, end=end, away=away)
+        if receipt.applied and word != "put":
+            self._truth.leave_receipt({"write": [word, name, count], "text": str(receipt)})
+        shared = self._cache.settings.host_dir is not None
+        self._note(
+            word, name=name, count=count, done=receipt.applied, shared=shared, start=start, end=end, away=away
+        )
 
     def _put(self, name: str) -> None:
         """Set a value that is made after its versions were noted: what is set was true at that moment."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 from cache_ext.coherence.backplane import Backplane
+from cache_ext.coherence.effects import Effects
 from cache_ext.coherence.outbox import Outbox
+from cache_ext.coherence.receipts import Receipt
+from cache_ext.entry import new_stamp
 from cache_ext.keys import bucket_of
 from cache_ext.loading.flights import Flights
+from cache_ext.loading.late import LateTags
 from cache_ext.loading.loads import Loading
-from cache_ext.reading import reader
+from cache_ext.reading import found, looking
 from cache_ext.reading.frames import Frame
 from cache_ext.reading.looking import Looks
 from cache_ext.reading.near import NearCache, _Remembered
@@ -72,12 +76,22 @@ def _unwitnessed(self: Frame, slot: Any) -> None:
         self.inherited = before
 
 
-def _joined_by_anybody(self: Looks, look: Any) -> Any:
-    with patch.object(Frame, "accepts", lambda self, slot: True):
-        return SHARED(self, look)
+def _joined_by_anybody(self: Looks, key: str, look: Any) -> Any:
+    trusting = copy(self)
+    trusting._near = NearCache(0)  # which knows of no invalidation
+    return SHARED(trusting, key, look)
 
 
-ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Runtime._heard
+def _any_version(self: LateTags, tags: Any, noted: Any, life: float) -> dict[str, Any]:
+    current = self._store.begin({}, tags, new_stamp(), life).versions
+    return {tag: current.of(tag) for tag in tags}
+
+
+def _private(self: Runtime) -> Outbox:
+    return Outbox(None, self.effects.queued)
+
+
+ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Effects.heard
 JUDGE, SHARED = Versions.judge, Looks._shared
 SCRIPT = RedisGateway.script
 
@@ -93,7 +107,7 @@ def _same_generation(self: Backplane, sent: float, now: float) -> None:
     self.trust.generation = generation
 
 
-def _deaf_to(kind: str) -> Callable[[Runtime, Any], None]:
+def _deaf_to(kind: str) -> Callable[[Effects, Any], None]:
     return lambda self, message: None if message.kind == kind else HEARD(self, message)
 
 
@@ -117,9 +131,9 @@ BREAKS: dict[str, list[Patch]] = {
     "key epoch": [(Versions, "judge", _tags_only)],
     "marks": [(NearCache, "_ended", _false)],
     "own invalidation of L1": [(NearCache, "invalidate", _nothing)],
-    "heard invalidations": [(Runtime, "_heard", _deaf_to("i"))],
-    "heard deletions": [(Runtime, "_heard", _deaf_to("d"))],
-    "heard epochs": [(Runtime, "_heard", _deaf_to("e"))],
+    "heard invalidations": [(Effects, "heard", _deaf_to("i"))],
+    "heard deletions": [(Effects, "heard", _deaf_to("d"))],
+    "heard epochs": [(Effects, "heard", _deaf_to("e"))],
     "replaced copies": [(NearCache, "replaced", _nothing)],
     "marks of replaced copies": [
         (
@@ -146,14 +160,17 @@ BREAKS: dict[str, list[Patch]] = {
     "live until": [(Backplane, "_answered", _live_forever)],
     "holes": [(Backplane, "_hole", _nothing)],
     "settling": [(Outbox, "settle", _nothing)],
-    "joined looks": [(Looks, "_shared", lambda self, look: look.done.wait(1.0) and look.found)],
-    "joined looks inside loads": [(Looks, "_shared", _joined_by_anybody)],
+    "joined looks": [(Looks, "_shared", _joined_by_anybody)],
+    "joined looks inside loads": [(looking, "current_frame", lambda: None)],
     "untagged parts": [(Frame, "absorb", _unwitnessed)],
     "soft versions": [(Versions, "judge", _hard_only)],
-    "heard softenings": [(Runtime, "_heard", _deaf_to("s"))],
+    "heard softenings": [(Effects, "heard", _deaf_to("s"))],
     "own softening of L1": [(NearCache, "soften", _nothing)],
     "marks of softenings": [(Softened, "stale_since", _nothing)],
-    "unchecked life": [(reader, "UNCHECKED_LIFE", math.inf)],
+    "late tags": [(LateTags, "versions", _any_version)],
+    "journal": [(Runtime, "_make_outbox", _private)],
+    "receipts": [(Receipt, "outdates", _false)],
+    "unchecked life": [(found, "UNCHECKED_LIFE", math.inf)],
 }
 AFTER = _Remembered.after
 

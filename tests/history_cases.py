@@ -42,7 +42,7 @@ CLEARED = _plan(
 OVERTAKEN_PUT = _plan(
     [
         [_held("a", 1, 2), ["signal", 3]],
-        _after(1, ["invalidate", "red"], ["signal", 2], ["wait", 3], ["read", "a"]),
+        _after(1, ["invalidate", "red"], ["sync"], ["signal", 2], ["wait", 3], ["read", "a"]),
     ],
 )
 COPY_ELSEWHERE = _plan(
@@ -241,8 +241,22 @@ OWN_SOFT = _plan([[["read", "a"], ["soften", "red"], ["read", "a"]]])
 OVERTAKEN_BY_SOFT = _plan(
     [
         [_held("a", 1, 2), ["signal", 3]],
-        _after(1, ["soften", "red"], ["signal", 2], ["wait", 3], ["read", "a"]),
+        _after(1, ["soften", "red"], ["sync"], ["signal", 2], ["wait", 3], ["read", "a"]),
     ],
+)
+LATE_TAG = _plan(
+    [[["read", "twin"], _held("late", 1, 2), ["signal", 3]]],
+    [_after(1, ["invalidate", "red"], ["signal", 2], ["wait", 3], ["read", "late"])],
+)
+KILLED_WRITER = _plan(
+    [[["read", "a"], ["cut"], ["invalidate", "red"], ["signal", 1], ["wait", 4]]],
+    [_after(2, ["read", "a"])],
+    faults=[["wait", 1], ["kill", 0], ["signal", 2], ["signal", 4]],
+    settings={"host": True},
+)
+READ_AFTER = _plan(
+    [[["read", "a"], ["signal", 1]], _after(2, ["invalidate", "red"], ["signal", 3])],
+    [_after(1, ["read", "a"], ["lose"], ["signal", 2], ["wait", 3], ["read", "a", {"after": True}])],
 )
 CASES = {
     "tag versions": SECOND_READER,
@@ -279,5 +293,8 @@ CASES = {
     "heard softenings": SOFT_ELSEWHERE,
     "own softening of L1": OWN_SOFT,
     "marks of softenings": OVERTAKEN_BY_SOFT,
+    "late tags": LATE_TAG,
+    "journal": KILLED_WRITER,
+    "receipts": READ_AFTER,
     "unchecked life": UNCHECKED,
 }

@@ -38,7 +38,8 @@ def _settled(writes: Sequence[Event], events: Sequence[Event]) -> list[Event]:
     told = [event for event in events if event["what"] == "settle"]
     for write in writes:
         ends = [each["end"] for each in told if _same(each, write) and each["start"] >= write["end"]]
-        write["applied"] = write["end"] if write["done"] else min(ends, default=float("inf"))
+        known = write["done"] or write["shared"]  # a queued one is in the host's journal
+        write["applied"] = write["end"] if known else min(ends, default=float("inf"))
     return [write for write in writes if write["what"] != "put" or not _is_contested(write, writes)]
 
 
@@ -61,6 +62,8 @@ def _resurrects(read: Event, write: Event, events: Sequence[Event]) -> bool:
         return write["end"] <= read["start"]
     if not write["applied"] <= read["start"]:
         return False
+    if read["after"] == [write["what"], write["name"], write["count"]]:
+        return True
     if read["away"] and read["layer"] != "l2":
         return read["outcome"] != "stale" and read["value"]["made"] + UNCHECKED_LIFE < read["start"]
     return _is_strict(read, write) or _has_heard(read, write, events)
@@ -79,6 +82,8 @@ def _has_heard(read: Event, write: Event, events: Sequence[Event]) -> bool:
         return False
     if write["applied"] + BOUND <= read["start"]:
         return True
+    if not write["done"]:
+        return False  # the backplane does not tell of the journal
     syncs = (event for event in events if event["what"] == "sync" and _same(event, read))
     return any(write["applied"] <= sync["start"] and sync["end"] <= read["start"] for sync in syncs)
 

@@ -21,6 +21,7 @@ class Spec:
 
     Args:
         tags: that its reader names.
+        late: that its loader adds.
         parts: keys that its loader reads through the cache.
         policy: how it is kept.
     """
@@ -28,6 +29,7 @@ class Spec:
     tags: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     policy: CachePolicy = LASTING
+    late: tuple[str, ...] = ()
 
 
 KEYS = {
@@ -45,6 +47,8 @@ KEYS = {
     "owner": Spec(("red",), ("a",)),
     "pair": Spec((), ("twin", "a")),
     "grandparent": Spec(("there:{x}",), ("parent", "eager:{x}")),
+    "late": Spec(late=("red",)),
+    "later": Spec(("blue",), ("late",), late=("here:{x}",)),
     "heir": Spec((), ("bare",)),
     "mixed": Spec((), ("revalidated", "forgiven")),
 }

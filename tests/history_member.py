@@ -19,7 +19,7 @@ from typing import Any
 
 from cache_ext import open_cache
 from cache_ext.loading import host
-from cache_ext.reading import reader
+from cache_ext.reading import found
 from tests.caches import connected
 from tests.history_actor import Actor
 from tests.history_breaks import broken
@@ -41,10 +41,12 @@ class Notes:
         os.write(self._file, line.encode() + b"\n")
 
 
-def play(plan: dict[str, Any], truth: Truth, notes: Notes, number: int) -> None:
+def play(plan: dict[str, Any], truth: Truth, notes: Notes, number: int, folder: Path) -> None:
     """Open a cache and let this process' threads do what *plan* says."""
     with broken(*plan["broken"]):
-        cache = connected(open_cache(plan["url"], namespace=plan["namespace"], **plan["settings"]))
+        settings = plan["settings"]
+        host_dir = folder / "host" if settings.pop("host") else None
+        cache = connected(open_cache(plan["url"], namespace=plan["namespace"], host_dir=host_dir, **settings))
         stage = Stage(cache)
         try:
             tell("ready")
@@ -74,12 +76,12 @@ def main() -> None:
     """Play until the standard input ends."""
     faulthandler.register(signal.SIGUSR1)
     number, folder = int(sys.argv[1]), Path(sys.argv[2])
-    reader.UNCHECKED_LIFE = host.UNCHECKED_LIFE = UNCHECKED_LIFE  # nobody wants to wait for five seconds
+    found.UNCHECKED_LIFE = host.UNCHECKED_LIFE = UNCHECKED_LIFE  # nobody wants to wait for five seconds
     truth, notes = Truth(folder / "truth", NAMES), Notes(folder / f"events-{number}", number)
     tell("here")
     while line := sys.stdin.readline():
         try:
-            play(json.loads(line), truth, notes, number)
+            play(json.loads(line), truth, notes, number, folder)
         except Exception as error:
             notes.note("failure", error=f"{type(error).__name__}: {error}", at=time.monotonic())
             raise

@@ -25,7 +25,9 @@ LOADS = st.sampled_from(
         [["look"], ["fail"]],
     ]
 )
-READS = st.builds(lambda key, load: ["read", key, {"load": load}], ALL_KEYS, LOADS)
+READS = st.builds(
+    lambda key, load, after: ["read", key, {"load": load, "after": after}], ALL_KEYS, LOADS, st.booleans()
+)
 BATCHES = st.lists(st.sampled_from(SIMPLE), min_size=2, max_size=5, unique=True).map(
     lambda keys: ["batch", keys]
 )
@@ -81,15 +83,17 @@ def stormy_plans() -> st.SearchStrategy[Plan]:
     moments = st.integers(0, 6).map(lambda count: ["writes", count, 0.1])
     faults = st.lists(st.tuples(moments, FAULTS), min_size=1, max_size=3)
 
-    def plan(members: Any, reborn: Any, faults: Any) -> Plan:
+    def plan(members: Any, reborn: Any, faults: Any, host: bool) -> Plan:
         steps = [step for moment, fault in faults for step in (moment, *fault)]
         if [step[0] for step in steps].count("fail over") > 1:
             reject()  # the server that is left stays behind, so nobody may come back to it
         killed = {step[1] for step in steps if step[0] == "kill"}
-        impatient = {"op_timeout": 0.1} if {"pause", "line"} & {step[0] for step in steps} else {}
-        return _with_finale(Plan(members, steps, {each: reborn[each] for each in killed}, settings=impatient))
+        settings: dict[str, Any] = {"host": host}
+        if {"pause", "line"} & {step[0] for step in steps}:
+            settings["op_timeout"] = 0.1
+        return _with_finale(Plan(members, steps, {each: reborn[each] for each in killed}, settings=settings))
 
-    return st.builds(plan, _members(WILD), _members(WILD), faults)
+    return st.builds(plan, _members(WILD), _members(WILD), faults, st.booleans())
 
 
 def _with_finale(plan: Plan) -> Plan:

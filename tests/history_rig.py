@@ -27,7 +27,7 @@ MEMBERS = 3
 PATIENCE = 40.0
 """Seconds that a process has for its part of a plan."""
 ROOT = Path(__file__).parent.parent
-SETTINGS = {"op_timeout": 1.0, "breaker_cooldown": 0.1}
+SETTINGS = {"op_timeout": 1.0, "breaker_cooldown": 0.1, "host": False}
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class Rig:
     def play(self, plan: Plan) -> list[dict[str, Any]]:
         """Let *plan* happen and return what the processes noted."""
         self.truth.lower_flags()
+        self.truth.forget_receipt()
         for member in self._members:
             os.truncate(member.events, 0)
         namespace = f"history-{secrets.token_hex(4)}"

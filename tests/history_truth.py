@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import mmap
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.waiting import until
 
@@ -29,6 +32,7 @@ class Truth:
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._receipt = path.with_name("receipt")
         self._file = path.open("a+b")
         self._file.truncate(_SIZE)
         self._map = mmap.mmap(self._file.fileno(), _SIZE)
@@ -65,6 +69,22 @@ class Truth:
         """Take all flags down."""
         for flag in range(FLAGS):
             self._words[COUNTERS + flag] = 0
+
+    def leave_receipt(self, receipt: dict[str, Any]) -> None:
+        """Leave what tells of a write to whoever reads next, in this process or another."""
+        part = self._receipt.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        part.write_text(json.dumps(receipt))
+        part.replace(self._receipt)
+
+    def receipt(self) -> dict[str, Any] | None:
+        """Return what was left last."""
+        if not self._receipt.exists():
+            return None
+        return json.loads(self._receipt.read_text())
+
+    def forget_receipt(self) -> None:
+        """Let a new history begin without any."""
+        self._receipt.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let the file go."""

@@ -61,7 +61,7 @@ def test_nothing_outdated_is_read(rig: Rig, plan: Plan) -> None:
     judge(rig, plan)
 
 
-@histories(18)
+@histories(15)
 @given(plan=stormy_plans())
 def test_nothing_outdated_is_read_while_things_break(rig: Rig, plan: Plan) -> None:
     """Nor when connections, keys, scripts, processes and the server are lost on the way."""
