@@ -45,7 +45,7 @@ CACHE_EXT_ROWS = (
         "stores.plans",
     ),
     ("transport.opening", "hooks.backlog", "hooks.stream"),
-    ("hooks.running",),
+    ("hooks.running", "reading.eviction", "reading.expiry"),
     ("hooks.emitting",),
     (
         "reading.near",

@@ -15,11 +15,16 @@ from typing import Any
 
 from cache_ext import metrics
 from cache_ext.entry import Version
+from cache_ext.reading.eviction import QUEUE_BYTES, TICKET_BYTES, Ranking
+from cache_ext.reading.expiry import DEADLINE_BYTES, Deadlines
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.softened import Softened, precedes
 
 _REMEMBERED = 8_192
 """Invalidated names that are remembered singly; older ones only as 'something was'."""
+
+_PLACE_BYTES = max(QUEUE_BYTES, TICKET_BYTES) + DEADLINE_BYTES
+"""What a slot may need beside its own size."""
 
 
 class _Remembered:
@@ -42,17 +47,34 @@ class _Remembered:
         return tick > mark and by != but_by
 
 
+def _unheard(key: str, size: int) -> None:
+    """Tell nobody."""
+
+
 class NearCache:
-    """Slots by key, the least recently used going first, found by tag as well.
+    """Slots by key, found by tag as well; who makes room for others is `Ranking`'s to say.
+
+    Reading takes no lock and moves nothing.
 
     Args:
-        max_bytes: bound of the slots' sizes; 0 keeps nothing.
+        max_bytes: bound of the slots' sizes and of what it takes to order them; 0 keeps nothing.
+        monotonic: the clock, seconds.
+        evicted: called with key and size of each slot that made room, while no lock is held; must not raise.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        evicted: Callable[[str, int], None] = _unheard,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._monotonic = monotonic
+        self._evicted = evicted
         self._lock = threading.Lock()
-        self._slots: OrderedDict[str, Slot] = OrderedDict()
+        self._slots: dict[str, Slot] = {}
+        self._ranking = Ranking(self._slots, max_bytes)
+        self._deadlines = Deadlines(self._slots)
         self._by_tag: dict[str, set[str]] = {}
         self._bytes = 0
         self._tick = 0
@@ -66,9 +88,7 @@ class NearCache:
         """Return the slot of *key*, whatever its state; None if there is none."""
         slot = self._slots.get(key)
         if slot is not None:
-            with self._lock:
-                if key in self._slots:
-                    self._slots.move_to_end(key)
+            slot.asked = True
         return slot
 
     def has(self, key: str) -> bool:
@@ -81,17 +101,19 @@ class NearCache:
 
     def put(self, slot: Slot, mark: int) -> bool:
         """Keep *slot*, unless one of its names was invalidated after *mark*; tell whether it was kept."""
+        gone: list[Slot] = []
         with self._lock:
-            kept = self._put(slot, mark)
-            self._evict()
-            return kept
+            kept = self._put(slot, mark, gone)
+        self._tell(gone)
+        return kept
 
     def put_all(self, slots: Iterable[Slot], mark: int) -> None:
         """Keep *slots*, each as `put` does."""
+        gone: list[Slot] = []
         with self._lock:
             for slot in slots:
-                self._put(slot, mark)
-            self._evict()
+                self._put(slot, mark, gone)
+        self._tell(gone)
 
     def settle(self, key: str, before: Callable[[], Any], take: Callable[[], Any], held_bytes: int) -> None:
         """Let the slot of *key*, if it hands out its value by *before*, do so by *take*.
@@ -99,38 +121,15 @@ class NearCache:
         Args:
             held_bytes: what *take* holds beside the payload.
         """
+        gone: list[Slot] = []
         with self._lock:
             slot = self._slots.get(key)
             if slot is not None and slot.take is before:
                 slot.take = take
-                slot.size += held_bytes
+                self._ranking.grow(slot, held_bytes)
                 self._bytes += held_bytes
-                self._evict()
-
-    def _put(self, slot: Slot, mark: int) -> bool:
-        if mark != self._tick:  # else nothing has happened since
-            if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
-                return False
-            if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
-                slot.expire(moment)
-        key, size = slot.key, slot.size
-        if key in self._slots:
-            self._remove(key)
-        if size > self._max_bytes:
-            return True
-        self._slots[key] = slot
-        self._bytes += size
-        for tag, _, _ in slot.entry.tags:
-            if (keys := self._by_tag.get(tag)) is None:
-                self._by_tag[tag] = {key}
-            else:
-                keys.add(key)
-        return True
-
-    def _evict(self) -> None:
-        while self._bytes > self._max_bytes:
-            self._remove(next(iter(self._slots)))
-            metrics.evictions.labels("l1").inc()
+                self._make_room(0, gone)
+        self._tell(gone)
 
     def passed(self, slot: Slot, mark: int) -> bool:
         """Tell whether one of the names of *slot* was (or may have been) invalidated after *mark*."""
@@ -187,6 +186,8 @@ class NearCache:
         with self._lock:
             self._floor = self._next_tick()
             self._slots.clear()
+            self._ranking.clear()
+            self._deadlines.clear()
             self._by_tag.clear()
             self._bytes = 0
 
@@ -196,8 +197,8 @@ class NearCache:
             return tuple(self._slots.values())
 
     def sizes(self) -> tuple[int, int]:
-        """Return how many slots there are, and their bytes."""
-        return len(self._slots), self._bytes
+        """Return how many slots there are, and the bytes that they and their order take."""
+        return len(self._slots), self._bytes + self._ranking.bytes + self._deadlines.bytes
 
     def _ended(self, slot: Slot, mark: int) -> bool:
         if self._floor > mark or self._gone_keys.after(slot.key, mark):
@@ -208,15 +209,65 @@ class NearCache:
         self._tick = max(self._tick + 1, time.monotonic_ns())
         return self._tick
 
+    def _put(self, slot: Slot, mark: int, gone: list[Slot]) -> bool:
+        if mark < self._tick:  # else nothing has happened since
+            if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
+                return False
+            if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
+                slot.expire(moment)
+        key, size = slot.key, slot.size
+        if (known := self._slots.get(key)) is not None:
+            if known is slot:
+                return True
+            self._remove(key)
+        if size + _PLACE_BYTES > self._max_bytes:
+            return True
+        self._make_room(size + _PLACE_BYTES, gone)
+        self._slots[key] = slot
+        self._bytes += size
+        for tag, _, _ in slot.entry.tags:
+            if (keys := self._by_tag.get(tag)) is None:
+                self._by_tag[tag] = {key}
+            else:
+                keys.add(key)
+        self._ranking.enter(slot)
+        self._deadlines.add(slot)
+        return True
+
+    def _make_room(self, needed: int, gone: list[Slot]) -> None:
+        """Have *needed* bytes free; add who had to go to *gone*, but for those who were past all use."""
+        while self._taken() + needed > self._max_bytes:
+            past = self._deadlines.past(self._monotonic())
+            if past is not None:
+                self._remove(past.key)
+            elif (slot := self._ranking.evict()) is not None:
+                self._forget(slot)
+                gone.append(slot)
+            else:  # nothing is left but memories
+                self._ranking.clear()
+                self._deadlines.clear()
+                break
+
+    def _tell(self, gone: list[Slot]) -> None:
+        for slot in gone:
+            metrics.evictions.labels("l1").inc()
+            self._evicted(slot.key, slot.size)
+
     def _remove(self, key: str) -> bool:
-        slot = self._slots.pop(key, None)
+        slot = self._slots.get(key)
         if slot is None:
             return False
+        self._ranking.leave(slot)
+        self._forget(slot)
+        return True
+
+    def _forget(self, slot: Slot) -> None:
+        del self._slots[slot.key]
         self._bytes -= slot.size
+        self._deadlines.sweep()
         for tag, _, _ in slot.entry.tags:
             keys = self._by_tag.get(tag)
             if keys is not None:
-                keys.discard(key)
+                keys.discard(slot.key)
                 if not keys:
                     del self._by_tag[tag]
-        return True

@@ -29,6 +29,7 @@ class Slot:
     """
 
     __slots__ = (
+        "asked",
         "check_at",
         "early_at",
         "entry",
@@ -40,6 +41,7 @@ class Slot:
         "size",
         "stale_until",
         "take",
+        "ticket",
     )
 
     def __init__(
@@ -56,6 +58,10 @@ class Slot:
         self.loaded = loaded
         self.generation = generation
         self.take = take
+        self.asked = False
+        """Whether it was read since L1 last looked: all that a hit has to note."""
+        self.ticket = 0
+        """Its number among those that L1 ranks; 0 for none."""
         self.fresh_until = loaded + entry.ttl / 1000
         self.stale_until = self.fresh_until + entry.stale_for / 1000
         self.early_at = self.fresh_until - EARLY_FACTOR * entry.load_time / 1000

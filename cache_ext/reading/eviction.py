@@ -1,0 +1,172 @@
+"""Which slot makes room: first who was asked for once only, then the large and idle.
+
+A new key is on probation, in a queue that has a tenth of the bytes. At its end a slot that was asked for
+meanwhile is ranked among the others; one that was not goes, and only its key's hash is remembered for a
+while, as a ghost: what comes back as a ghost is ranked at once. So a scan passes through the queue and
+touches nothing else. A ranked slot stands at the age at which it came, plus one by its size: each of its
+bytes has to earn its place. The lowest is looked at; if it was asked for since, it is ranked anew, else it
+goes, and its rank is the new age. A hit moves nothing: it sets a flag.
+
+Source: probation and ghosts, Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023;
+ranks, Cao and Irani, "Cost-aware WWW proxy caching algorithms" (GreedyDual-Size), USITS 1997.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from cache_ext.reading.slot import Slot
+
+PROBATION_SHARE = 0.1
+"""Share of the bytes that slots on probation keep when there is too little room for all."""
+GHOSTS_PER_SLOT = 2
+"""Ghosts that are remembered at most, for each slot that there is."""
+QUEUE_BYTES = 80
+"""Measured cost of a place in the queue (tests/test_near.py)."""
+TICKET_BYTES = 130
+"""Measured cost of a place among the ranked."""
+GHOST_BYTES = 80
+"""Measured cost of a ghost, at most."""
+_DEAD_TICKETS = 64
+"""So many tickets of slots that left may lie about, however few are ranked."""
+
+
+class Ghosts:
+    """Hashes of the keys that went last; two generations, of which the older is forgotten as a whole."""
+
+    def __init__(self) -> None:
+        self._young: dict[int, None] = {}
+        self._old: dict[int, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def add(self, key: str, most: int) -> None:
+        """Remember *key*; of all keys *most* or fewer, and at least the last half of that."""
+        self._young[hash(key)] = None
+        if 2 * max(len(self._young), len(self._old)) > most:
+            self._old, self._young = self._young, {}
+
+    def take(self, key: str) -> bool:
+        """Forget *key*; tell whether it was remembered."""
+        name = hash(key)
+        found = name in self._young or name in self._old
+        self._young.pop(name, None)
+        self._old.pop(name, None)
+        return found
+
+
+class Ranking:
+    """The order in which slots make room. It is not locked: who uses it holds one lock for all of it.
+
+    Args:
+        slots: by key, all that have entered and not left; the user's own, and up to date.
+        max_bytes: that all of it may take.
+    """
+
+    def __init__(self, slots: Mapping[str, Slot], max_bytes: int) -> None:
+        self._slots = slots
+        self._share = max_bytes * PROBATION_SHARE
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._queue: OrderedDict[str, None] = OrderedDict()
+        self._queue_bytes = 0
+        self._tickets: list[tuple[float, int, str]] = []
+        self._last_ticket = 0
+        self._age = 0.0
+        self._ghosts = Ghosts()
+
+    @property
+    def bytes(self) -> int:
+        """What the order itself takes."""
+        return (
+            QUEUE_BYTES * len(self._queue)
+            + TICKET_BYTES * len(self._tickets)
+            + GHOST_BYTES * len(self._ghosts)
+        )
+
+    def enter(self, slot: Slot) -> None:
+        """Give *slot*, whose key is new, a place."""
+        slot.asked, slot.ticket = False, 0
+        if self._ghosts.take(slot.key):
+            self._rank(slot)
+        else:
+            self._queue[slot.key] = None
+            self._queue_bytes += slot.size
+
+    def grow(self, slot: Slot, size: int) -> None:
+        """Count *slot* with *size* bytes more; its place stays."""
+        slot.size += size
+        if not slot.ticket:
+            self._queue_bytes += size
+
+    def leave(self, slot: Slot) -> None:
+        """Take the place of *slot*, which goes for another reason than space.
+
+        Its key is remembered if it was in demand: so it is still when the value expired or was invalidated.
+        """
+        earned = slot.asked or slot.ticket > 0
+        if slot.ticket:
+            slot.ticket = 0
+            self._sweep()
+        else:
+            del self._queue[slot.key]
+            self._queue_bytes -= slot.size
+        if earned:
+            self._remember(slot.key)
+
+    def evict(self) -> Slot | None:
+        """Return the slot whose turn it is to go, its place taken; None if there is none."""
+        while self._queue or self._tickets:
+            queued = self._queue and (self._queue_bytes > self._share or not self._tickets)
+            slot = self._from_queue() if queued else self._lowest()
+            if slot is not None:
+                return slot
+        return None
+
+    def _from_queue(self) -> Slot | None:
+        """Return who stood longest in the queue, unless he is ranked instead."""
+        key, _ = self._queue.popitem(last=False)
+        slot = self._slots[key]
+        self._queue_bytes -= slot.size
+        if slot.asked:
+            self._rank(slot)
+            return None
+        self._remember(key)
+        return slot
+
+    def _lowest(self) -> Slot | None:
+        """Return the lowest of the ranked, unless he is gone already, or ranked anew."""
+        rank, ticket, key = heapq.heappop(self._tickets)
+        slot = self._slots.get(key)
+        if slot is None or slot.ticket != ticket:
+            return None
+        if slot.asked:
+            self._rank(slot)
+            return None
+        slot.ticket = 0
+        self._age = rank
+        return slot
+
+    def _rank(self, slot: Slot) -> None:
+        self._last_ticket += 1
+        slot.asked, slot.ticket = False, self._last_ticket
+        heapq.heappush(self._tickets, (self._age + 1 / slot.size, slot.ticket, slot.key))
+
+    def _remember(self, key: str) -> None:
+        self._ghosts.add(key, GHOSTS_PER_SLOT * len(self._slots))
+
+    def _sweep(self) -> None:
+        """Keep the tickets of slots that left fewer than those of slots that are here."""
+        ranked = len(self._slots) - len(self._queue)
+        if len(self._tickets) > 2 * ranked + _DEAD_TICKETS:
+            self._tickets = [each for each in self._tickets if self._lives(each)]
+            heapq.heapify(self._tickets)
+
+    def _lives(self, ticket: tuple[float, int, str]) -> bool:
+        slot = self._slots.get(ticket[2])
+        return slot is not None and slot.ticket == ticket[1]
