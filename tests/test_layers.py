@@ -39,6 +39,7 @@ CACHE_EXT_ROWS = (
         "codec.failures",
         "coherence.journal",
         "transport.connection",
+        "reading.remembered",
         "reading.slot",
         "reading.softened",
         "stores.base",

@@ -1,40 +1,27 @@
-"""L1: bounded in bytes that are honestly counted, least recently used first, and refusing what is too old."""
+"""L1: bounded in bytes that are honestly counted, asked without a lock, and refusing what is too old."""
 
 from __future__ import annotations
 
 import gc
-import os
 import tracemalloc
 
-import msgspec
 import pytest
 
-from cache_ext.codec.entries import FORMAT
-from cache_ext.entry import Entry, Version, new_stamp
-from cache_ext.reading import near as near_module
+from cache_ext.entry import Version
+from cache_ext.reading import remembered
 from cache_ext.reading.near import NearCache
-from cache_ext.reading.slot import Slot
-
-LARGE = 1 << 30
-
-
-def slot(key="k", size=100, tags=(), epoch=b"e", token=None):
-    """Return a slot with a payload of *size* bytes."""
-    payload = msgspec.Raw(os.urandom(size))
-    credentials = tuple((tag, epoch, counter) for tag, counter in tags)
-    entry = Entry(FORMAT, token or new_stamp(), b"e", 0, 60_000, 0, 5, credentials, False, payload)
-    return Slot(key, entry, 0.0, 0, lambda: None)
+from cache_ext.testing import FakeClock
+from tests.slots import LARGE, assert_whole, slot
 
 
 def test_the_bound_holds():
-    """However much is put, the bytes stay below the bound, and are those of what is there."""
+    """However much is put, the bytes stay below the bound, and are of what is there and its order."""
     cache = NearCache(20_000)
     for number in range(500):
         cache.put(slot(f"k{number}", size=number), cache.mark())
         assert cache.sizes()[1] <= 20_000
-    count, size = cache.sizes()
-    assert size == sum(cache.get(f"k{n}").size for n in range(500) if cache.get(f"k{n}"))
-    assert 10 < count < 50
+    assert_whole(cache)
+    assert 10 < cache.sizes()[0] < 50
 
 
 def test_putting_a_key_again_counts_it_once():
@@ -42,7 +29,8 @@ def test_putting_a_key_again_counts_it_once():
     cache = NearCache(LARGE)
     for _ in range(10):
         cache.put(slot("k", tags=[("t", 1)]), cache.mark())
-    assert cache.sizes() == (1, cache.get("k").size)
+    assert (cache._bytes, len(cache._slots)) == (cache.get("k").size, 1)
+    assert_whole(cache)
 
 
 def test_what_is_larger_than_the_bound_is_not_kept():
@@ -55,15 +43,61 @@ def test_what_is_larger_than_the_bound_is_not_kept():
     assert cache.get("other") is not None
 
 
-def test_the_least_recently_used_goes_first():
-    """Reading keeps a slot."""
-    one = slot("a").size
-    cache = NearCache(3 * one)
-    for key in "abc":
+def test_reading_keeps_a_slot():
+    """What was asked for stays, what was not goes, though it came later."""
+    cache = NearCache(4_000)
+    for key in "abcdefgh":
         cache.put(slot(key), cache.mark())
-    cache.get("a")
-    cache.put(slot("d"), cache.mark())
-    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
+        cache.get("a")
+    assert cache.get("a") is not None
+    assert cache.get("h") is not None
+    assert [key for key in "bcde" if cache.get(key)] == []
+
+
+def test_a_hit_takes_no_lock():
+    """A read does not wait for whoever changes something."""
+    cache = NearCache(LARGE)
+    cache.put(slot(), cache.mark())
+    with cache._lock:
+        assert cache.get("k") is not None
+
+
+def test_what_is_past_all_use_goes_first():
+    """Who may not even be served stale makes room before anyone else, and is not evicted but expired."""
+    clock, gone = FakeClock(), []
+    cache = NearCache(4_000, clock.monotonic, lambda key, size: gone.append(key))
+    cache.put(slot("old", loaded=clock.monotonic() - 55), cache.mark())
+    cache.put(slot("young", loaded=clock.monotonic()), cache.mark())
+    cache.get("old")
+    clock.advance(10)
+    for key in ("new", "newer", "newest"):
+        cache.put(slot(key, loaded=clock.monotonic()), cache.mark())
+    assert [key for key in ("old", "young", "new", "newer", "newest") if cache.get(key)] == [
+        "young",
+        "new",
+        "newer",
+        "newest",
+    ]
+    assert gone == []
+
+
+def test_who_made_room_is_told_with_no_lock_held():
+    """The callable gets each key and size, and may use the cache."""
+    gone = []
+
+    def evicted(key, size):
+        gone.append((key, size, cache.get(key)))
+        cache.delete([key])
+
+    cache = NearCache(3_000, evicted=evicted)
+    one = slot("k0").size
+    for number in range(6):
+        cache.put(slot(f"k{number}"), cache.mark())
+    assert gone == [(f"k{number}", one, None) for number in range(6 - cache.sizes()[0])]
+    cache.delete(["k5"])
+    cache.invalidate(["t"])
+    cache.clear()
+    assert len(gone) < 6
 
 
 def test_a_cache_of_no_bytes_keeps_nothing():
@@ -134,7 +168,7 @@ def test_a_load_does_not_overtake_itself():
 @pytest.mark.parametrize("kind", ["invalidate", "delete", "replaced"])
 def test_more_names_than_are_remembered_refuse_too_much_rather_than_too_little(monkeypatch, kind):
     """When a name is forgotten, everything that started before it was touched is refused."""
-    monkeypatch.setattr(near_module, "_REMEMBERED", 10)
+    monkeypatch.setattr(remembered, "_REMEMBERED", 10)
     cache = NearCache(LARGE)
     mark = cache.mark()
     for name in ("t" if kind == "invalidate" else "k", *map(str, range(20))):
@@ -158,9 +192,11 @@ def test_the_index_of_tags_does_not_leak():
     for number in range(200):
         cache.put(slot(f"k{number}", tags=[(f"a{number}", 1), ("b", 1)]), cache.mark())
     assert len(cache._by_tag) == len(cache._slots) + 1
+    assert_whole(cache)
     cache.delete([f"k{number}" for number in range(195)])
     cache.invalidate(["b"])
-    assert (cache._by_tag, cache.sizes()) == ({}, (0, 0))
+    assert cache.sizes()[0] == 0
+    assert_whole(cache)
 
 
 def test_hostile_repetitions_of_a_tag_do_no_harm():
@@ -169,4 +205,22 @@ def test_hostile_repetitions_of_a_tag_do_no_harm():
     cache.put(slot(tags=[("t", 1), ("t", 2)]), cache.mark())
     cache.invalidate(["t"], Version(b"e", 2))
     cache.delete(["k"])
-    assert (cache._by_tag, cache.sizes()) == ({}, (0, 0))
+    assert cache.sizes()[0] == 0
+    assert_whole(cache)
+
+
+def test_what_orders_slots_does_not_leak():
+    """Keys that come and go, in whatever way, leave little behind, which counts; a clear leaves nothing."""
+    cache = NearCache(LARGE)
+    for number in range(5_000):
+        key = f"k{number % 50}"
+        cache.put(slot(key, tags=[("t", 1)]), cache.mark())
+        cache.get(key)
+        if number % 3 == 0:
+            cache.delete([key])
+        if number % 70 == 0:
+            cache.invalidate(["t"])
+    assert_whole(cache)
+    assert cache.sizes()[1] < 50 * slot("k", tags=[("t", 1)]).size + 40_000
+    cache.clear()
+    assert cache.sizes() == (0, 0)

@@ -150,6 +150,7 @@ class Ranking:
             return None
         slot.ticket = 0
         self._age = rank
+        self._sweep()
         return slot
 
     def _rank(self, slot: Slot) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,34 +16,12 @@ from cache_ext import metrics
 from cache_ext.entry import Version
 from cache_ext.reading.eviction import QUEUE_BYTES, TICKET_BYTES, Ranking
 from cache_ext.reading.expiry import DEADLINE_BYTES, Deadlines
+from cache_ext.reading.remembered import Remembered
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.softened import Softened, precedes
 
-_REMEMBERED = 8_192
-"""Invalidated names that are remembered singly; older ones only as 'something was'."""
-
 _PLACE_BYTES = max(QUEUE_BYTES, TICKET_BYTES) + DEADLINE_BYTES
 """What a slot may need beside its own size."""
-
-
-class _Remembered:
-    """What happened to names lately, and when; of what is long ago only that something was."""
-
-    def __init__(self) -> None:
-        self._last: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
-        self._floor = 0
-
-    def note(self, name: str, tick: int, by: bytes = b"") -> None:
-        """Note that it happened to *name* at *tick*, done *by* the load of that token."""
-        self._last[name] = tick, by
-        self._last.move_to_end(name)
-        if len(self._last) > _REMEMBERED:
-            self._floor = self._last.popitem(last=False)[1][0]
-
-    def after(self, name: str, mark: int, but_by: bytes | None = None) -> bool:
-        """Tell whether it happened to *name* after *mark*, or may have; not if *but_by* did it last."""
-        tick, by = self._last.get(name, (self._floor, b""))
-        return tick > mark and by != but_by
 
 
 def _unheard(key: str, size: int) -> None:
@@ -79,9 +56,9 @@ class NearCache:
         self._bytes = 0
         self._tick = 0
         self._floor = 0
-        self._gone_keys = _Remembered()
-        self._gone_tags = _Remembered()
-        self._replaced = _Remembered()
+        self._gone_keys = Remembered()
+        self._gone_tags = Remembered()
+        self._replaced = Remembered()
         self._softened = Softened()
 
     def get(self, key: str) -> Slot | None:
@@ -198,7 +175,8 @@ class NearCache:
 
     def sizes(self) -> tuple[int, int]:
         """Return how many slots there are, and the bytes that they and their order take."""
-        return len(self._slots), self._bytes + self._ranking.bytes + self._deadlines.bytes
+        with self._lock:
+            return len(self._slots), self._taken()
 
     def _ended(self, slot: Slot, mark: int) -> bool:
         if self._floor > mark or self._gone_keys.after(slot.key, mark):
@@ -208,6 +186,9 @@ class NearCache:
     def _next_tick(self) -> int:
         self._tick = max(self._tick + 1, time.monotonic_ns())
         return self._tick
+
+    def _taken(self) -> int:
+        return self._bytes + self._ranking.bytes + self._deadlines.bytes
 
     def _put(self, slot: Slot, mark: int, gone: list[Slot]) -> bool:
         if mark < self._tick:  # else nothing has happened since
