@@ -147,3 +147,13 @@ class Announcer:
 
 def unheard(signal: Signal, event: Happening) -> None:
     """Announce to nobody: for parts that belong to no cache."""
+
+
+def evictions(announce: Announce) -> Callable[[str, int], None]:
+    """Return what announces that the value of a key, of so many bytes, had to go."""
+
+    def evicted(key: str, size: int) -> None:
+        if evict.receivers:
+            announce(evict, Evicted(key, size))
+
+    return evicted

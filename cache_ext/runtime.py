@@ -83,7 +83,7 @@ class Runtime:
         self.keyspace = KeySpace(settings.namespace)
         self.store: Store = self._make_store()
         l1_bytes = 0 if isinstance(self.store, NullStore) else settings.l1_max_bytes
-        self.near = NearCache(l1_bytes, monotonic, self._evicted)
+        self.near = NearCache(l1_bytes, monotonic, events.evictions(announce))
         self.flights = Flights()
         self.effects = Effects(self.near, self.flights, monotonic, self._wake, announce, self.store.name)
         self.outbox = self._make_outbox()
@@ -249,7 +249,3 @@ class Runtime:
     def _circuit_changed(self, state: State) -> None:
         if events.circuit.receivers:
             self.announce(events.circuit, events.CircuitChanged(state))
-
-    def _evicted(self, key: str, size: int) -> None:
-        if events.evict.receivers:
-            self.announce(events.evict, events.Evicted(key, size))

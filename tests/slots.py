@@ -25,13 +25,14 @@ def slot(key="k", size=100, tags=(), epoch=b"e", token=None, loaded=NEVER_OVER):
 
 def assert_whole(cache):
     """Compare what *cache* counts and indexes with what is there."""
-    slots, ranking, deadlines = cache._slots, cache._ranking, cache._deadlines
+    shelf = cache._shelf
+    slots, ranking, deadlines = shelf.slots, shelf._ranking, shelf._deadlines
     assert all(key == each.key for key, each in slots.items())
-    assert cache._bytes == sum(each.size for each in slots.values())
-    assert cache.sizes() == (len(slots), cache._bytes + ranking.bytes + deadlines.bytes)
+    assert cache._shelf._bytes == sum(each.size for each in slots.values())
+    assert cache.sizes() == (len(slots), cache._shelf._bytes + ranking.bytes + deadlines.bytes)
     tags = {(tag, key) for key, each in slots.items() for tag, _, _ in each.entry.tags}
-    assert {(tag, key) for tag, keys in cache._by_tag.items() for key in keys} == tags
-    assert all(cache._by_tag.values())
+    assert {(tag, key) for tag, keys in cache._shelf._by_tag.items() for key in keys} == tags
+    assert all(cache._shelf._by_tag.values())
     ranked = {key for _, number, key in ranking._tickets if key in slots and slots[key].ticket == number}
     assert sorted([*ranking._queue, *ranked]) == sorted(slots)
     assert ranking._queue_bytes == sum(slots[key].size for key in ranking._queue)

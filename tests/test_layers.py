@@ -47,6 +47,7 @@ CACHE_EXT_ROWS = (
     ),
     ("transport.opening", "hooks.backlog", "hooks.stream"),
     ("hooks.running", "reading.eviction", "reading.expiry"),
+    ("reading.shelf",),
     ("hooks.emitting",),
     (
         "reading.near",

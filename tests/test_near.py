@@ -29,7 +29,7 @@ def test_putting_a_key_again_counts_it_once():
     cache = NearCache(LARGE)
     for _ in range(10):
         cache.put(slot("k", tags=[("t", 1)]), cache.mark())
-    assert (cache._bytes, len(cache._slots)) == (cache.get("k").size, 1)
+    assert (cache._shelf._bytes, len(cache._slots)) == (cache.get("k").size, 1)
     assert_whole(cache)
 
 
@@ -191,7 +191,7 @@ def test_the_index_of_tags_does_not_leak():
     cache = NearCache(20 * slot(tags=[("a", 1), ("b", 1)]).size)
     for number in range(200):
         cache.put(slot(f"k{number}", tags=[(f"a{number}", 1), ("b", 1)]), cache.mark())
-    assert len(cache._by_tag) == len(cache._slots) + 1
+    assert len(cache._shelf._by_tag) == len(cache._slots) + 1
     assert_whole(cache)
     cache.delete([f"k{number}" for number in range(195)])
     cache.invalidate(["b"])

@@ -14,14 +14,10 @@ from typing import Any
 
 from cache_ext import metrics
 from cache_ext.entry import Version
-from cache_ext.reading.eviction import QUEUE_BYTES, TICKET_BYTES, Ranking
-from cache_ext.reading.expiry import DEADLINE_BYTES, Deadlines
 from cache_ext.reading.remembered import Remembered
+from cache_ext.reading.shelf import Shelf
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.softened import Softened, precedes
-
-_PLACE_BYTES = max(QUEUE_BYTES, TICKET_BYTES) + DEADLINE_BYTES
-"""What a slot may need beside its own size."""
 
 
 def _unheard(key: str, size: int) -> None:
@@ -29,9 +25,7 @@ def _unheard(key: str, size: int) -> None:
 
 
 class NearCache:
-    """Slots by key, found by tag as well; who makes room for others is `Ranking`'s to say.
-
-    Reading takes no lock and moves nothing.
+    """Slots by key, dropped by key or tag. Reading takes no lock and moves nothing.
 
     Args:
         max_bytes: bound of the slots' sizes and of what it takes to order them; 0 keeps nothing.
@@ -45,15 +39,10 @@ class NearCache:
         monotonic: Callable[[], float] = time.monotonic,
         evicted: Callable[[str, int], None] = _unheard,
     ) -> None:
-        self._max_bytes = max_bytes
-        self._monotonic = monotonic
         self._evicted = evicted
         self._lock = threading.Lock()
-        self._slots: dict[str, Slot] = {}
-        self._ranking = Ranking(self._slots, max_bytes)
-        self._deadlines = Deadlines(self._slots)
-        self._by_tag: dict[str, set[str]] = {}
-        self._bytes = 0
+        self._shelf = Shelf(max_bytes, monotonic)
+        self._slots = self._shelf.slots
         self._tick = 0
         self._floor = 0
         self._gone_keys = Remembered()
@@ -103,9 +92,7 @@ class NearCache:
             slot = self._slots.get(key)
             if slot is not None and slot.take is before:
                 slot.take = take
-                self._ranking.grow(slot, held_bytes)
-                self._bytes += held_bytes
-                self._make_room(0, gone)
+                self._shelf.grow(slot, held_bytes, gone)
         self._tell(gone)
 
     def passed(self, slot: Slot, mark: int) -> bool:
@@ -123,16 +110,16 @@ class NearCache:
         with self._lock:
             for tag in tags:
                 self._gone_tags.note(tag, self._next_tick())
-                for key in tuple(self._by_tag.get(tag, ())):
+                for key in tuple(self._shelf.tagged(tag)):
                     if since is None or precedes(self._slots[key].entry, tag, since):
-                        self._remove(key)
+                        self._shelf.remove(key)
 
     def soften(self, tags: Iterable[str], moment: float, since: Version | None = None) -> None:
         """Let what carries one of *tags* be stale from *moment* on; *since* as of `invalidate`."""
         with self._lock:
             for tag in tags:
                 self._softened.note(tag, self._next_tick(), moment, since)
-                for key in self._by_tag.get(tag, ()):
+                for key in self._shelf.tagged(tag):
                     if since is None or precedes(self._slots[key].entry, tag, since):
                         self._slots[key].expire(moment)
 
@@ -142,7 +129,7 @@ class NearCache:
             gone = 0
             for key in keys:
                 self._gone_keys.note(key, self._next_tick())
-                gone += self._remove(key)
+                gone += self._shelf.remove(key)
             return gone
 
     def replaced(self, key: str, token: bytes) -> None:
@@ -151,22 +138,18 @@ class NearCache:
             self._replaced.note(key, self._next_tick(), token)
             slot = self._slots.get(key)
             if slot is not None and slot.entry.token != token:
-                self._remove(key)
+                self._shelf.remove(key)
 
     def drop(self, key: str) -> None:
         """Forget the slot of *key*, which was found to count no more."""
         with self._lock:
-            self._remove(key)
+            self._shelf.remove(key)
 
     def clear(self) -> None:
         """Drop everything, and everything that is on its way."""
         with self._lock:
             self._floor = self._next_tick()
-            self._slots.clear()
-            self._ranking.clear()
-            self._deadlines.clear()
-            self._by_tag.clear()
-            self._bytes = 0
+            self._shelf.clear()
 
     def slots(self) -> tuple[Slot, ...]:
         """Return all slots that there are now."""
@@ -176,7 +159,7 @@ class NearCache:
     def sizes(self) -> tuple[int, int]:
         """Return how many slots there are, and the bytes that they and their order take."""
         with self._lock:
-            return len(self._slots), self._taken()
+            return len(self._slots), self._shelf.taken_bytes
 
     def _ended(self, slot: Slot, mark: int) -> bool:
         if self._floor > mark or self._gone_keys.after(slot.key, mark):
@@ -187,68 +170,17 @@ class NearCache:
         self._tick = max(self._tick + 1, time.monotonic_ns())
         return self._tick
 
-    def _taken(self) -> int:
-        return self._bytes + self._ranking.bytes + self._deadlines.bytes
-
     def _put(self, slot: Slot, mark: int, gone: list[Slot]) -> bool:
         if mark < self._tick:  # else nothing has happened since
             if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
                 return False
             if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
                 slot.expire(moment)
-        key, size = slot.key, slot.size
-        if (known := self._slots.get(key)) is not None:
-            if known is slot:
-                return True
-            self._remove(key)
-        if size + _PLACE_BYTES > self._max_bytes:
-            return True
-        self._make_room(size + _PLACE_BYTES, gone)
-        self._slots[key] = slot
-        self._bytes += size
-        for tag, _, _ in slot.entry.tags:
-            if (keys := self._by_tag.get(tag)) is None:
-                self._by_tag[tag] = {key}
-            else:
-                keys.add(key)
-        self._ranking.enter(slot)
-        self._deadlines.add(slot)
+        if self._slots.get(slot.key) is not slot:
+            self._shelf.add(slot, gone)
         return True
-
-    def _make_room(self, needed: int, gone: list[Slot]) -> None:
-        """Have *needed* bytes free; add who had to go to *gone*, but for those who were past all use."""
-        while self._taken() + needed > self._max_bytes:
-            past = self._deadlines.past(self._monotonic())
-            if past is not None:
-                self._remove(past.key)
-            elif (slot := self._ranking.evict()) is not None:
-                self._forget(slot)
-                gone.append(slot)
-            else:  # nothing is left but memories
-                self._ranking.clear()
-                self._deadlines.clear()
-                break
 
     def _tell(self, gone: list[Slot]) -> None:
         for slot in gone:
             metrics.evictions.labels("l1").inc()
             self._evicted(slot.key, slot.size)
-
-    def _remove(self, key: str) -> bool:
-        slot = self._slots.get(key)
-        if slot is None:
-            return False
-        self._ranking.leave(slot)
-        self._forget(slot)
-        return True
-
-    def _forget(self, slot: Slot) -> None:
-        del self._slots[slot.key]
-        self._bytes -= slot.size
-        self._deadlines.sweep()
-        for tag, _, _ in slot.entry.tags:
-            keys = self._by_tag.get(tag)
-            if keys is not None:
-                keys.discard(slot.key)
-                if not keys:
-                    del self._by_tag[tag]
