@@ -157,3 +157,13 @@ def evictions(announce: Announce) -> Callable[[str, int], None]:
             announce(evict, Evicted(key, size))
 
     return evicted
+
+
+def circuit_changes(announce: Announce) -> Callable[[str], None]:
+    """Return what announces that the circuit is in another state now."""
+
+    def changed(state: str) -> None:
+        if circuit.receivers:
+            announce(circuit, CircuitChanged(state))
+
+    return changed

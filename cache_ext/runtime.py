@@ -40,7 +40,6 @@ from cache_ext.stores.base import Store
 from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import RedisStore
 from cache_ext.tally import Tally
-from cache_ext.transport.breaker import State
 from cache_ext.transport.budget import current_budget
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
@@ -79,7 +78,7 @@ class Runtime:
         self.announce = announce
         self.gateway = gateway
         if gateway is not None:
-            gateway.breaker.reset(self._circuit_changed)
+            gateway.breaker.reset(events.circuit_changes(announce))
         self.keyspace = KeySpace(settings.namespace)
         self.store: Store = self._make_store()
         l1_bytes = 0 if isinstance(self.store, NullStore) else settings.l1_max_bytes
@@ -245,7 +244,3 @@ class Runtime:
             set_gauges(self.gateway, self.near)
         if self.hooks is not None:
             self.hooks.tick()
-
-    def _circuit_changed(self, state: State) -> None:
-        if events.circuit.receivers:
-            self.announce(events.circuit, events.CircuitChanged(state))
