@@ -1,5 +1,8 @@
 """A two-level cache for Flask and for any Python: fenced, coalesced, invalidated by events."""
 
+import importlib as _importlib
+import typing as _typing
+
 from cache_ext import events
 from cache_ext.coherence.preview import Preview
 from cache_ext.coherence.receipts import Receipt
@@ -23,8 +26,13 @@ from cache_ext.policy import CachePolicy
 from cache_ext.reading.fetched import Fetched, Outcome
 from cache_ext.reading.terms import OlderThanSeen
 from cache_ext.settings import CacheSettings
-from cache_ext.web.extension import CacheExt
-from cache_ext.web.state import cache_of
+
+if _typing.TYPE_CHECKING:
+    from cache_ext.web.extension import CacheExt
+    from cache_ext.web.state import cache_of
+
+_IN_FLASK = {"CacheExt": "cache_ext.web.extension", "cache_of": "cache_ext.web.state"}
+"""What needs Flask, and is imported when it is asked for; the engine does without."""
 
 __all__ = [
     "MISS",
@@ -58,3 +66,14 @@ __all__ = [
     "open_cache",
     "previous",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """Return what needs Flask.
+
+    Raises:
+        ImportError: Flask is not installed.
+    """
+    if name not in _IN_FLASK:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(_IN_FLASK[name]), name)

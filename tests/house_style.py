@@ -158,6 +158,8 @@ def _bound(node: ast.stmt) -> set[str]:
     """Return the names that a statement at the top of a module binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
+    if isinstance(node, ast.If):  # what is imported for types only
+        return {name for inner in node.body for name in _bound(inner)}
     if isinstance(node, ast.Import | ast.ImportFrom):
         future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
         return set() if future else {(alias.asname or alias.name).split(".")[0] for alias in node.names}

@@ -67,3 +67,35 @@ def test_library_runs_without_the_service(installed: Path) -> None:
     report = json.loads(output)
     assert Path(report["file"]).is_relative_to(installed)
     assert SERVICE_ONLY.isdisjoint(report["modules"])
+
+
+WITHOUT_FLASK = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"flask", "werkzeug", "click", "jinja2", "itsdangerous", "flask_caching"}:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Absent())
+import cache_ext
+"""
+USE = """
+cache = cache_ext.open_cache("memory://", namespace="plain")
+assert cache.get_or_load("k", lambda: {"a": 1}, tags=["t"]) == {"a": 1}
+assert cache.invalidate_tags("t").applied and cache.get("k") is cache_ext.MISS
+cache.close()
+try:
+    cache_ext.CacheExt
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_engine_runs_without_flask() -> None:
+    """Nothing of Flask is imported until what extends it is asked for."""
+    program = WITHOUT_FLASK + USE
+    output = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert "flask" in output

@@ -75,7 +75,7 @@ def test_pins_satisfy_the_project() -> None:
     """What pyproject.toml asks for, and in which versions, is chosen here."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     chosen = {canonicalize_name(pin.name): pin for pin in read_pins("requirements.txt")[0]}
-    for text in [*project["dependencies"], *project["optional-dependencies"]["service"]]:
+    for text in [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]:
         wanted = Requirement(text)
         pin = chosen[canonicalize_name(wanted.name)]
         assert wanted.extras <= pin.extras
