@@ -10,6 +10,7 @@ import pytest
 from cache_ext import TieredCache, open_cache
 from cache_ext.testing import CountingOrigin, FakeClock
 from tests.caches import connected
+from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 
@@ -82,6 +83,17 @@ def start_redis(server_kind: str) -> Iterator[Callable[..., RunningServer]]:
 def own_redis_server(start_redis: Callable[..., RunningServer]) -> RunningServer:
     """A fresh server for this test alone, to be stopped, killed, paused or configured."""
     return start_redis()
+
+
+@pytest.fixture
+def steppable_redis_server(server_kind: str) -> Iterator[SteppableServer]:
+    """A fresh server for this test alone, whose wall clock can be set."""
+    try:
+        server = SteppableServer(server_kind)
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+    yield server
+    server.close()
 
 
 @pytest.fixture
