@@ -76,6 +76,8 @@ class Outbox:
                 self._unusable(error)
             else:
                 self._usable = True
+                if self._journal.raw() != self._known:
+                    self._look()
 
     def close(self) -> None:
         """Close the journal."""
