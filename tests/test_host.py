@@ -15,7 +15,7 @@ from cache_ext import TieredCache
 from cache_ext.coherence import locks
 from cache_ext.loading.host import TURNS
 from cache_ext.testing import CountingOrigin
-from tests.caches import begin
+from tests.caches import begin, stop_before
 from tests.processes import free_port
 from tests.waiting import until
 
@@ -96,12 +96,50 @@ def test_turn_of_a_killed_process_passes_on(
     assert answer.result(10) == "key#1"
 
 
-def test_process_that_invalidated_believes_nobody(member: Open, origin: CountingOrigin) -> None:
-    """With invalidations of its own still to be told, a process loads itself."""
+@pytest.mark.parametrize("third", [False, True], ids=["the reader", "a third process"])
+def test_what_was_invalidated_since_is_not_believed(
+    member: Open, origin: CountingOrigin, third: bool
+) -> None:
+    """Whichever process of the host invalidated, nobody takes what was left before."""
     first, second = member(), member()
     first.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"])
-    second.invalidate_tags("tag")
+    (member() if third else second).invalidate_tags("tag")
     assert second.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"]) == "key#2"
+
+
+def test_what_is_invalidated_while_one_waits_for_his_turn_counts(
+    member: Open, origin: CountingOrigin
+) -> None:
+    """Whoever gets his turn learns first what was invalidated meanwhile."""
+    first, second = member(), member()
+    first.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"])
+    second.start()
+    second.runtime._upkeep.stop()
+    stop = stop_before(second.runtime._leftovers, "open")
+    answer = begin(lambda: second.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"]))
+    stop.wait()
+    first.invalidate_tags("tag")
+    stop.go()
+    assert answer.result(10) == "key#2"
+
+
+def test_what_others_invalidated_leaves_the_rest_alone(member: Open, origin: CountingOrigin) -> None:
+    """What was left without any of the invalidated names is taken as before."""
+    first, second = member(), member()
+    first.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"])
+    first.invalidate_tags("another")
+    second.invalidate_tags("yet another")
+    assert second.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"]) == "key#1"
+
+
+def test_what_was_left_after_an_invalidation_is_believed(member: Open, origin: CountingOrigin) -> None:
+    """An invalidation concerns what was loaded before it; afterwards the host loads once again."""
+    first, second = member(), member()
+    first.invalidate_tags("tag")
+    second.start()
+    until(lambda: second.runtime.outbox._shared.tags == {"tag"}, "it knows")
+    first.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"])
+    assert second.get_or_load("key", origin.loader("key"), ttl=60, tags=["tag"]) == "key#1"
 
 
 @pytest.mark.parametrize("age", [6.0, -6.0], ids=["too old", "from another boot"])

@@ -15,7 +15,7 @@ import pytest
 from cache_ext import MISS, CachePolicy, TieredCache
 from cache_ext.coherence.journal import TELLING_PATIENCE
 from cache_ext.testing import CountingOrigin
-from tests.caches import begin, connected
+from tests.caches import begin, connected, stop_before
 from tests.journal_member import Member
 from tests.servers import RunningServer
 from tests.waiting import until
@@ -183,6 +183,23 @@ def test_what_one_process_queues_all_of_the_host_know_at_once(
     server.resume()
 
 
+def test_what_is_queued_while_redis_is_waited_for_counts(
+    server: RunningServer, opened: Open, member: Callable[[], Member]
+) -> None:
+    """A read that gives Redis up looks at the journal again before it serves from L1."""
+    reader, other = connected(opened()), member()
+    load(reader, "old")
+    away(server, reader)
+    without_upkeep(reader)
+    stop = stop_before(reader.runtime.store, "read")
+    answer = begin(lambda: reader.get("k"))
+    stop.wait()
+    assert other.do("invalidate", "t") is False
+    stop.go()
+    assert answer.result(10) is MISS
+    server.resume()
+
+
 def test_load_under_way_is_not_kept(
     server: RunningServer, opened: Open, member: Callable[[], Member], origin: CountingOrigin
 ) -> None:
@@ -221,6 +238,23 @@ def test_stale_value_does_not_outlive_an_invalidation_elsewhere(
     with pytest.raises(LookupError):
         reader.get_or_load("k", invalidated_and_down, policy=LONG, tags=["t"])
     server.resume()
+
+
+def test_what_was_left_is_outdated_by_what_redis_was_told(
+    server: RunningServer, opened: Open, origin: CountingOrigin
+) -> None:
+    """Neither who invalidated nor who heard of it takes afterwards what was left on the host before."""
+    cache, hears = connected(opened()), connected(opened())
+    away(server, cache)
+    assert cache.get_or_load("k", origin.loader("k"), ttl=60, tags=["t"]) == "k#1"
+    server.resume()
+    closes(cache)
+    assert cache.invalidate_tags("t").applied
+    until(lambda: hears.runtime.near._gone_tags._last, "it is heard")
+    for each in (cache, hears):
+        opens(each)
+    assert hears.get_or_load("k", origin.loader("k"), ttl=60, tags=["t"]) == "k#2"
+    assert cache.get_or_load("k", origin.loader("k"), ttl=60, tags=["t"]) == "k#2"
 
 
 def test_all_may_write_at_once(server: RunningServer, opened: Open, member: Callable[[], Member]) -> None:

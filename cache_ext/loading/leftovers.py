@@ -51,7 +51,7 @@ class Leftovers:
         self._boot = _boot()
         self._codec = codec
         self._monotonic = monotonic
-        self._sweeping: Iterator[None] = iter(())
+        self._sweeping: Iterator[None] | None = None
         self._sweep_at = 0.0
 
     def open(self) -> Path:
@@ -81,10 +81,13 @@ class Leftovers:
 
     def sweep(self) -> None:
         """Remove some of what nobody may believe any more: what is old, and what earlier boots left."""
-        if any(True for _ in islice(self._sweeping, SWEEP)) or self._monotonic() < self._sweep_at:
-            return
-        self._sweep_at = self._monotonic() + SWEEP_EVERY
-        self._sweeping = self._swept()
+        if self._sweeping is None:
+            if self._monotonic() < self._sweep_at:
+                return
+            self._sweep_at = self._monotonic() + SWEEP_EVERY
+            self._sweeping = self._swept()
+        if sum(1 for _ in islice(self._sweeping, SWEEP)) < SWEEP:
+            self._sweeping = None
 
     def _swept(self) -> Iterator[None]:
         """Remove file after file, and pause after each."""
