@@ -162,6 +162,7 @@ def test_redis_is_told_soon_though_nobody_reads(
     away(server, survivor)
     assert killed.do("invalidate", "t") is False
     killed.kill()
+    until(lambda: survivor.runtime.outbox._waiting, "the other one knows")
     server.resume()
     until(lambda: not survivor.runtime.outbox._waiting, "Redis was told", SOON)
 
@@ -268,7 +269,8 @@ def test_all_may_write_at_once(server: RunningServer, opened: Open, member: Call
         writer.answer()
     assert reader.runtime.outbox.waiting
     expected = {f"tag{1000 * number + each}" for number in range(3) for each in range(200)}
-    assert reader.runtime.outbox._shared.tags == expected
+    shared = reader.runtime.outbox._shared
+    assert shared.everything or shared.tags == expected, "on a busy machine the lock may be had too late"
     server.resume()
 
 
@@ -357,22 +359,28 @@ def test_stopped_process_with_the_lock_in_its_hand_stops_nobody(
     namespace: str,
     tmp_path: Path,
     stopped_holder: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Who cannot append says that everything was invalidated; that is told while the other still stands."""
     first, second = connected(opened()), connected(opened())
     load(first, "old")
     assert second.get("k") == "old"
+    load(second, "old", "bystander", "v")
     away(server, first, second)
+    without_upkeep(second)
     stopped_holder(tmp_path / namespace / "journal")
     assert not first.invalidate_tags("t").applied
     assert second.get("k") is MISS
+    assert second.get("bystander") is MISS
     started = time.monotonic()
     for number in range(100):
         first.invalidate_tags(f"u{number}")
     assert time.monotonic() - started < 2.0, "he is waited for once"
     server.resume()
     assert kept(first) == "new"
+    closes(second)
     told(second)
+    assert len([line for line in caplog.messages if "overflows" in line]) == 1
 
 
 def test_stopped_process_that_was_telling_is_not_waited_for(

@@ -204,10 +204,14 @@ def test_new_journal_is_empty(join: Join, path: Path) -> None:
     assert not join().outbox.waiting
 
 
-def test_overflow_is_everything_until_it_was_told(join: Join, store: ToldStore) -> None:
+def test_overflow_is_everything_until_it_was_told(
+    join: Join, store: ToldStore, caplog: pytest.LogCaptureFixture
+) -> None:
     """What the journal has no room for is told as everything; another overflow meanwhile counts anew."""
     one, other = join(), join()
     one.outbox.add(tags=["x" * MAX_BYTES])
+    one.outbox.add(tags=["x" * MAX_BYTES])
+    assert len(caplog.messages) == 1
     other.outbox.catch_up()
     assert other.applied.everything
     assert one.applied == Names()
@@ -312,7 +316,11 @@ def test_disk_that_refuses_the_end_of_it_has_it_told_once(join: Join, store: Tol
     one.outbox.settle(store)
     assert store.told == [("everything", set())]
     assert not one.outbox.waiting
-    assert join().outbox.waiting, "the file does not know"
+    other = join()
+    assert other.outbox.waiting, "the file does not know"
+    other.outbox.add(tags=["u"])
+    one.outbox.settle(store)
+    assert store.told[1:] == [("tags", {"u"})]
 
 
 def test_folder_and_file_are_for_their_owner_alone(join: Join, path: Path) -> None:

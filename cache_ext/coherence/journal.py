@@ -72,7 +72,7 @@ class Journal:
         self._path = path
         self._fd = -1
         self._patience = LOCK_PATIENCE
-        self._told: dict[bytes, tuple[int, bytes]] = {}
+        self._lowered = b""
         self._busy_since = 0.0
         myself = weakref.ref(self)
 
@@ -170,9 +170,9 @@ class Journal:
         header = parse_header(self.raw())
         if header is None or header.file != told.file:
             return
-        end, raised = self._told.get(told.file, (0, b""))
-        self._told = {told.file: (max(end, told.end), told.raised if everything else raised)}
-        with suppress(OSError):  # should the disk refuse it, this process knows all the same
+        if everything:
+            self._lowered = told.raised  # should the disk refuse it, this process knows all the same
+        with suppress(OSError):
             self._write(TOLD_AT, encode_position(max(header.told, told.end)))
             if everything:
                 self._write(LOWERED_AT, told.raised)
@@ -208,8 +208,7 @@ class Journal:
 
     def _news(self, raw: bytes, header: Header, seen: Header | None) -> News:
         unseen, pending = Names(), Names()
-        told_here, raised_here = self._told.get(header.file, (0, b""))
-        told = max(header.told, header.base, told_here)
+        told = max(header.told, header.base)
         same = seen is not None and seen.file == header.file
         known = told if seen is None else seen.end if same else header.end
         anew = seen is None or not same or seen[4:] != header[4:]
@@ -222,7 +221,7 @@ class Journal:
                     pending.update(names)
         except (OSError, PayloadError):
             unseen.everything = pending.everything = True
-        pending.everything |= header.raised not in (header.lowered, raised_here)
+        pending.everything |= header.raised not in (header.lowered, self._lowered)
         unseen.everything |= header.raised != (header.lowered if seen is None else seen.raised)
         return News(raw, header, unseen, pending, anew)
 

@@ -197,14 +197,15 @@ class Outbox:
                 self._look()
                 if self._seen is None:
                     raise OSError("its header is damaged")
-                overflows = names.everything or not held
+                overflows, reason = names.everything or not held, "its lock is kept for too long"
                 if not overflows:
                     try:
                         self._seen = journal.append(self._seen, names)
                     except OSError as error:
-                        log.debug("invalidations overflow into everything: %s", error)
-                        overflows = True
+                        overflows, reason = True, str(error)
                 if overflows:
+                    if not names.everything and not self._shared.everything:
+                        log.warning("the journal overflows, all will be invalidated: %s", reason)
                     self._seen = journal.overflow(self._seen)
                     names = Names(everything=True)
         except OSError as error:
