@@ -32,8 +32,9 @@ class CacheSettings:
         op_timeout: seconds that one request (or one call outside of any) may spend on Redis in all.
         breaker_failures: failures in a row that open the circuit.
         breaker_cooldown: seconds between probes of an open circuit.
-        host_dir: a folder that the processes of this host share, and nobody else can write to; while Redis
-            is away they load through it once for all. None: each loads for itself.
+        host_dir: a folder that the processes of this host share, all of one user, and nobody else can write
+            to: while Redis is away they load through it once for all, and keep there what they invalidate
+            until Redis was told. None: each loads for itself, and what it has queued ends with it.
         l1_max_bytes: bound of this process' own copies; 0 keeps none.
         max_entry_bytes: larger values are refused at `set` and not stored by loads.
         secret_keys: newest first, each of 32 characters or more; encrypt what a policy calls sensitive.
