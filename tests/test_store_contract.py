@@ -332,6 +332,23 @@ def test_a_lost_epoch_or_sequence_makes_a_new_epoch(redis_store, raw, space, los
     assert message["data"].startswith(b"e:" + after.epochs[bucket])
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("lost", ["epoch", "sequence"])
+def test_a_version_that_outlives_its_sequence_is_made_anew(redis_store, raw, space, lost, soft):
+    """What a load notes is below every later invalidation, whatever numbers the lost epoch had come to."""
+    for _ in range(3):
+        start(redis_store, tags=["t{x}"])
+        redis_store.invalidate(["t{x}"], soft=soft)
+    raw.delete(getattr(space, lost)(bucket_of("t{x}")))
+    start(redis_store, tags=["u{x}"])  # so the epoch is a new one, and its sequence starts again
+    noted = start(redis_store, tags=["t{x}"]).versions.of("t{x}")
+    assert noted.counter <= int(raw.get(space.sequence(bucket_of("t{x}"))))
+    for _ in range(5):
+        given = redis_store.invalidate(["t{x}"], soft=soft)["t{x}"]
+        assert given.epoch == noted.epoch
+        assert given.counter > noted.counter
+
+
 def test_versions_outlive_what_they_judge(redis_store, raw, space):
     """A version lives at least as long as the values made under it, and is prolonged by longer-lived ones."""
     redis_store.begin({}, ["t"], new_stamp(), 1.0)

@@ -5,9 +5,14 @@
 -- Returns {epoch, {seconds, microseconds}, {version per tag}, {per key: 1 granted, -ms busy, bytes changed}}
 local TOKEN_FROM, TOKEN_TO = 4, 11
 local MOST_DIGITS = 16
-local function is_sound(version)
+-- A version above the sequence is of an epoch that was lost with its sequence: the new one may come to the
+-- same number, so it counts for lost as well. What a load notes must be below every later invalidation.
+local function is_sound(version, sequence)
   local hard, soft = string.match(version, '^(%d+):?(%d*)$')
-  return hard and #hard <= MOST_DIGITS and #soft <= MOST_DIGITS and (soft ~= '' or hard == version)
+  if not hard or #hard > MOST_DIGITS or #soft > MOST_DIGITS or (soft == '' and hard ~= version) then
+    return false
+  end
+  return math.max(tonumber(hard), tonumber(soft) or 0) <= tonumber(sequence)
 end
 local epoch, sequence = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 if not epoch or not sequence then
@@ -20,7 +25,7 @@ local versions = {}
 for i = 1, tags do
   local key = KEYS[2 + i]
   local version = redis.call('GET', key)
-  if not version or not is_sound(version) then
+  if not version or not is_sound(version, sequence) then
     version = sequence
     redis.call('SET', key, version, 'PX', life)
   elseif redis.call('PTTL', key) < life then
