@@ -2,7 +2,8 @@
 
 It reports to database 1 of the same server: counts itself in ``ready`` and appends "pid event-id" to
 ``begun`` when a hook is called and to ``runs`` when it ends. In the role ``slow`` it ends when something is
-pushed to ``release``. It goes on until it is terminated.
+pushed to ``release``. In the role ``forked`` all this is done by a child, forked when the cache ran already.
+It goes on until it is terminated, or its parent has ended.
 """
 
 from __future__ import annotations
@@ -42,8 +43,16 @@ def main() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     connected(cache)
+    if role == "forked" and (child := os.fork()):
+        cache.close()
+        signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+        os.waitpid(child, 0)
+        return
+    connected(cache)
+    parent = os.getppid()
     desk.incr("ready")
-    ended.wait()
+    while os.getppid() == parent and not ended.wait(1.0):
+        pass
     cache.close()
 
 

@@ -260,13 +260,27 @@ def test_nonsense_in_the_stream_is_passed_over(make_cache, redis_url, desk, quic
     assert counted("undecodable") - before == 4
 
 
-def test_events_of_other_names_are_passed_over(make_cache, redis_url):
+def test_events_of_other_names_are_passed_over(make_cache, redis_url, desk):
     """However many lie before it, a hook comes to its own event."""
     cache = connected(make_cache(redis_url))
     for number in range(3 * stream.MAX_PASSED):
         cache.hooks.emit("noise", number)
     cache.hooks.emit("trade", 1)
     seen = collector(cache)
+    until(lambda: seen, "the event comes")
+    cache.close()
+    assert [event.data for event in seen] == [1]
+    assert not pending(cache, desk, "trade|collect")
+
+
+def test_a_message_wakes_the_hooks(make_cache, redis_url, desk, monkeypatch):
+    """With a backplane nobody waits for the next look: what another process emits comes at once."""
+    monkeypatch.setattr(running, "LOOK", 60.0)
+    cache, emitter = make_cache(redis_url), connected(make_cache(redis_url))
+    seen = collector(cache)
+    connected(cache)
+    until(lambda: has_group(cache, desk), "the first look is over")
+    emitter.hooks.emit("trade", 1)
     until(lambda: seen, "the event comes")
 
 
@@ -315,10 +329,11 @@ def test_a_long_run_is_not_taken_over(make_cache, redis_url, monkeypatch):
     assert len(calls) == 1
 
 
-def test_an_abandoned_event_is_taken_over(make_cache, redis_url, monkeypatch):
-    """What nobody holds any more goes to another process."""
+def test_who_runs_too_long_is_believed_no_more(make_cache, redis_url, monkeypatch):
+    """A hook has its time; then its process no longer holds the event, which goes to another."""
     monkeypatch.setattr(running, "LOOK", 0.02)
-    monkeypatch.setattr(stream, "ABANDONED", 0.2)
+    monkeypatch.setattr(running, "LONGEST", 0.0)
+    monkeypatch.setattr(stream, "ABANDONED", 2.5)
     gone, other = make_cache(redis_url), make_cache(redis_url)
     gate, calls = threading.Event(), []
 
@@ -330,7 +345,6 @@ def test_an_abandoned_event_is_taken_over(make_cache, redis_url, monkeypatch):
     connected(gone)
     gone.hooks.emit("trade", 1)
     until(lambda: calls, "the first has begun")
-    gone.hooks._runner.prolong = lambda: None
     other.hooks.on("trade", name="h")(lambda event: calls.append("other"))
     connected(other)
     until(lambda: "other" in calls, "the other takes it over")

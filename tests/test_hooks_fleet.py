@@ -77,6 +77,16 @@ def test_each_event_is_run_by_exactly_one_of_three_processes(crew, emitter, opti
     assert sorted(event for _, event in crew.reports("runs")) == sorted(ids)
 
 
+def test_a_forked_child_runs_hooks(crew, emitter):
+    """Hooks that were there before a fork are called in the child, whose thread is its own."""
+    parent = crew.start("forked")
+    receipt = emitter.hooks.emit("trade_executed", 1)
+    until(lambda: crew.reports("runs"), "the child runs it")
+    ((pid, event),) = crew.reports("runs")
+    assert event == receipt.id
+    assert pid != str(parent.pid)
+
+
 def test_an_event_of_a_killed_process_is_run_by_another(crew, emitter):
     """SIGKILL in the middle of a hook: another process runs it once its time is over, and only that event."""
     victim = crew.start("slow")
