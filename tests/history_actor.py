@@ -183,7 +183,7 @@ class Actor:
             value["of"] = [[each, self._truth.read(each)] for each, _ in value["of"]]
 
         self._stage.stop({"before settle": renew, "after begin": renew})
-        self._cache.set(name, value, policy=spec.policy, tags=spec.tags)
+        self._cache.set(name, value, policy=spec.policy, tags=(*spec.tags, *spec.late))
         self._stage.stop({})
 
     def _stopping(self, raised: int, awaited: int) -> Any:
