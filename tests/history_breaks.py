@@ -21,7 +21,8 @@ from cache_ext.loading.loads import Loading
 from cache_ext.reading import found, looking
 from cache_ext.reading.frames import Frame
 from cache_ext.reading.looking import Looks
-from cache_ext.reading.near import NearCache, _Remembered
+from cache_ext.reading.near import NearCache
+from cache_ext.reading.remembered import Remembered
 from cache_ext.reading.softened import Softened
 from cache_ext.runtime import Runtime
 from cache_ext.stores.base import Judgement, Versions
@@ -137,7 +138,7 @@ BREAKS: dict[str, list[Patch]] = {
     "replaced copies": [(NearCache, "replaced", _nothing)],
     "marks of replaced copies": [
         (
-            _Remembered,
+            Remembered,
             "after",
             lambda self, name, mark, but_by=None: False if but_by is not None else AFTER(self, name, mark),
         )
@@ -172,7 +173,7 @@ BREAKS: dict[str, list[Patch]] = {
     "receipts": [(Receipt, "outdates", _false)],
     "unchecked life": [(found, "UNCHECKED_LIFE", math.inf)],
 }
-AFTER = _Remembered.after
+AFTER = Remembered.after
 
 
 @contextmanager
