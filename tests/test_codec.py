@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import uuid
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -13,7 +11,6 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from markupsafe import Markup
 
 from cache_ext import MISS, CachePolicy, ConfigurationError, PayloadError, UnsupportedValue
 from cache_ext.codec.entries import FORMAT, TOKEN_AT, EntryCodec
@@ -23,65 +20,11 @@ from cache_ext.entry import Entry, new_stamp
 from cache_ext.keys import bucket_of
 from cache_ext.reading.found import token_of
 from tests.caches import connected
+from tests.kept_values import DIFFICULT, VALUES, shape
 
 SECRET, OLD_SECRET = "n" * 32, "o" * 32
 SENSITIVE = CachePolicy(ttl=60, sensitive=True)
-ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=5, minutes=45)), ZoneInfo("Europe/Berlin")])
-LARGEST = 2**64 - 1
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-
-KEYS = st.one_of(
-    st.text(),
-    st.integers(-(2**63), LARGEST),
-    st.binary(),
-    st.booleans(),
-    st.none(),
-    st.floats(allow_nan=False),
-    st.decimals(allow_nan=False),
-    st.dates(),
-    st.uuids(),
-    st.tuples(st.integers(0, 9), st.text()),
-)
-ATOMS = st.one_of(
-    KEYS,
-    st.floats(),
-    st.decimals(allow_nan=True),
-    st.datetimes(timezones=ZONES),
-    st.times(),
-    st.timedeltas(),
-    st.text().map(Markup),
-    st.builds(datetime.replace, st.datetimes(timezones=ZONES), fold=st.integers(0, 1)),
-)
-VALUES = st.recursive(
-    ATOMS,
-    lambda inner: st.one_of(
-        st.lists(inner),
-        st.lists(inner).map(tuple),
-        st.dictionaries(KEYS, inner),
-        st.sets(KEYS),
-        st.frozensets(KEYS),
-    ),
-    max_leaves=12,
-)
-
-
-def shape(value):
-    """Return *value* in a form whose equality means: the same value of the same types, digit for digit."""
-    kind = type(value)
-    if kind is float:
-        return kind, "nan" if math.isnan(value) else (value, math.copysign(1, value))
-    if kind is Decimal:
-        return kind, str(value)
-    if kind in (list, tuple):
-        return kind, [shape(item) for item in value]
-    if kind in (set, frozenset):
-        return kind, sorted((shape(item) for item in value), key=repr)
-    if kind is dict:
-        return kind, [(shape(key), shape(item)) for key, item in value.items()]
-    if kind in (datetime, time):
-        zone = value.tzinfo
-        return kind, value.isoformat(), value.fold, type(zone), str(zone)
-    return kind, value
 
 
 @pytest.fixture(scope="module")
@@ -122,40 +65,7 @@ def test_values_come_back_exactly(value):
 
 @pytest.mark.parametrize(
     "value",
-    [
-        True,
-        1,
-        1.0,
-        -0.0,
-        math.nan,
-        math.inf,
-        -math.inf,
-        LARGEST,
-        -(2**63),
-        Decimal("1.10"),
-        Decimal("1E+5"),
-        Decimal("-0"),
-        Decimal("NaN"),
-        Decimal("Infinity"),
-        (1, [2, (3,)]),
-        {(1, 2): {"x"}},
-        {None: 1, 1.5: 2, b"b": 3},
-        frozenset({frozenset({1})}),
-        datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
-        datetime(2024, 1, 1, tzinfo=timezone(timedelta(seconds=1))),
-        datetime.max,
-        time(1, 2, 3, 4, fold=1),
-        date.min,
-        timedelta.max,
-        timedelta.min,
-        uuid.UUID(int=0),
-        Markup("<b>"),
-        "",
-        b"",
-        {},
-        (),
-        set(),
-    ],
+    DIFFICULT,
     ids=repr,
 )
 def test_difficult_values_come_back_exactly(values, value):
@@ -177,6 +87,10 @@ class Elsewhere(tzinfo):
     def dst(self, moment):
         """Return how much of that is summer."""
         return
+
+
+class OwnZone(ZoneInfo):
+    """A subclass of a supported kind of time zone."""
 
 
 def nested(depth):
@@ -205,6 +119,7 @@ def nested(depth):
         memoryview(b"x"),
         Exception("x"),
         datetime(2024, 1, 1, tzinfo=Elsewhere()),
+        datetime(2024, 1, 1, tzinfo=OwnZone("UTC")),
     ],
     ids=lambda value: type(value).__name__,
 )
