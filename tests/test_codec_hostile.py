@@ -273,3 +273,18 @@ def test_what_a_registered_type_raises_is_told_apart(error):
         codec.encode([Fragile()])
     with pytest.raises(PayloadError):
         codec.decode(pack([ext(64, ["fragile", b""])]))
+
+
+def test_a_value_that_changes_while_it_is_encoded_is_refused():
+    """Another thread may add to a dict meanwhile; that is an UnsupportedValue."""
+    value = {}
+
+    def grow(_):
+        value[len(value)] = None
+        return b""
+
+    codec = ValueCodec()
+    codec.register(Fragile, name="fragile", encode=grow, decode=Fragile)
+    value["first"] = Fragile()
+    with pytest.raises(UnsupportedValue, match="changed size"):
+        codec.encode(value)

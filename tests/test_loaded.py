@@ -26,7 +26,9 @@ def expired(cache, key="k"):
     until(lambda: cache.get(key) is MISS, "the value has expired")
 
 
-@pytest.mark.parametrize("wrong", [{"ttl": -1}, {"as_of": float("nan")}, {"as_of": -5}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"ttl": -1}, {"as_of": float("nan")}, {"as_of": -5}, {"as_of": 2.0**38}], ids=str
+)
 def test_numbers_that_make_no_sense_are_refused(wrong):
     """The message names them."""
     for kind in (lambda **given: Loaded(1, **given), NotModified):

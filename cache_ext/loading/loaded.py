@@ -6,6 +6,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from cache_ext.codec.entries import AS_OF_MS
 from cache_ext.errors import CacheError, ConfigurationError
 from cache_ext.keys import check_tags
 from cache_ext.reading.frames import current_frame
@@ -131,5 +132,5 @@ def as_of_seconds(milliseconds: int | None) -> float | None:
 def _check(ttl: float | None, as_of: float | None) -> None:
     if ttl is not None and not 0 <= ttl < math.inf:
         raise ConfigurationError(f"ttl is a number of seconds, at least 0: {ttl!r}")
-    if as_of is not None and not 0 <= as_of < 2**40:
+    if as_of is not None and not 0 <= as_of * 1000 < AS_OF_MS.stop:
         raise ConfigurationError(f"as_of is Unix time in seconds: {as_of!r}")
