@@ -85,6 +85,7 @@ class Backplane:
         self._sequences: dict[bytes, int] = {}
         self._pings: deque[float] = deque()
         self._last_answered = -math.inf
+        self._subscribed = -math.inf
         self._subscription: Subscription | None = None
         self._thread = threading.Thread(target=self._run, name="cache-ext-backplane", daemon=True)
 
@@ -118,6 +119,7 @@ class Backplane:
         try:
             self._sequences.clear()
             self._pings.clear()
+            self._subscribed = self._monotonic()
             patience = BOUND
             while not self._stopped.is_set():
                 received = subscription.receive(patience)
@@ -134,6 +136,8 @@ class Backplane:
     def _beat(self, subscription: Subscription, now: float) -> float:
         """Send a PING if one is due; return how long to listen until the next, seconds."""
         if not subscription.confirmed:
+            if now - self._subscribed > BOUND:
+                raise StoreUnavailable("not confirmed")
             return BOUND
         if self._pings and now - self._pings[0] > BOUND:
             raise StoreUnavailable("no heartbeat")
