@@ -259,3 +259,19 @@ def test_reads_by_many_threads_keep_the_bound(pair, proxy):
     for watcher in watchers:
         watcher.join()
     assert wrong == []
+
+
+def test_trust_counts_from_the_sending_of_a_heartbeat(pair, proxy):
+    """An answer that was on its way for 0.6 s vouches for 0.4 s more: what came after it may be lost."""
+    trust, lag = pair.deaf.runtime.trust, 0.6
+    proxy.delay(lag, only=SUBSCRIBERS)
+    first = trust.live_until
+    until(lambda: trust.live_until > first + BOUND, "only late answers count by now")
+    answered = set()
+
+    def many_came():
+        answered.add(trust.live_until)
+        assert max(answered) - time.monotonic() <= BOUND - lag
+        return len(answered) > 3
+
+    until(many_came, "answers came")
