@@ -112,5 +112,7 @@ def _show(found: Preview, as_json: bool) -> None:
 def _report(receipts: list[Receipt]) -> None:
     """Say that it is done. A command has no later in which to tell Redis, so queued is failed."""
     if any(receipt.queued for receipt in receipts):
+        if cache_of(current_app).settings.host_dir is not None:
+            raise click.ClickException("Redis does not answer: what runs on this host will tell it")
         raise click.ClickException("Redis does not answer: nothing was invalidated")
     click.echo("done")
