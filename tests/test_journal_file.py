@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_ext.coherence.journal import Journal
+from cache_ext.coherence.journal import KEPT_BYTES, Journal
 from cache_ext.coherence.outbox import CHUNK, MAX_NAMES, REST, Outbox
 from cache_ext.coherence.records import BASE_AT, HEADER_BYTES, MAX_BYTES, Names, parse_header
 from cache_ext.errors import StoreUnavailable
@@ -111,8 +111,11 @@ def test_what_is_new_is_done_once(join: Join) -> None:
     assert other.outbox._shared.tags == {"t0", "t1", "t2"}
 
 
-def test_what_was_told_and_cut_off_unseen_counts_as_everything(join: Join, store: ToldStore) -> None:
+def test_what_was_told_and_cut_off_unseen_counts_as_everything(
+    join: Join, store: ToldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who missed records that are gone by now drops all that he has, once."""
+    monkeypatch.setattr("cache_ext.coherence.journal.KEPT_BYTES", 0)
     one, other = join(), join()
     one.outbox.add(tags=["missed"])
     one.outbox.settle(store)
@@ -135,12 +138,13 @@ def test_what_was_told_is_still_done_by_who_comes_late(join: Join, store: ToldSt
 
 
 def test_journal_does_not_grow_with_what_was_told(join: Join, store: ToldStore, path: Path) -> None:
-    """The next record takes the place of those that were told."""
-    one = join()
-    for number in range(10):
-        one.outbox.add(tags=[f"t{number}"])
+    """Records that were told give way to others when there are many of them."""
+    one, names = join(), [f"{number}" * 1000 for number in range(10)]
+    for _ in range(20):
+        one.outbox.add(tags=names)
         one.outbox.settle(store)
-    assert path.stat().st_size < HEADER_BYTES + 50
+    assert path.stat().st_size < HEADER_BYTES + KEPT_BYTES + 2 * 10_100
+    assert len(store.told) == 20
 
 
 def test_record_that_a_killed_process_did_not_end_does_not_count(join: Join, path: Path) -> None:

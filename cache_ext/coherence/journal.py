@@ -38,6 +38,8 @@ from cache_ext.coherence.records import (
 from cache_ext.entry import new_stamp
 from cache_ext.errors import PayloadError
 
+KEPT_BYTES = 2**16
+"""Of told records that stay for processes that have yet to look, and would else drop all they have."""
 LOCK_PATIENCE = 0.05
 """Seconds that one waits for the lock, half of what a request may spend on the store by default."""
 RETRY = 0.001
@@ -144,7 +146,7 @@ class Journal:
             OSError: there is no room for it.
         """
         base, end = header.base, header.end
-        if base < end <= header.told:
+        if header.told >= end > base + KEPT_BYTES:
             base = end
             self._write(BASE_AT, encode_position(base))
             os.ftruncate(self._fd, HEADER_BYTES)
