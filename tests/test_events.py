@@ -146,7 +146,7 @@ def test_a_receiver_may_use_the_cache(cache):
 
 def test_nothing_is_prepared_when_nobody_listens(make_cache, monkeypatch):
     """Without receivers no payload is made."""
-    cache = make_cache()
+    cache = make_cache(l1_max_bytes=10_000)
     for name in ("Read", "Load", "Evicted", "Invalidated", "CircuitChanged"):
         monkeypatch.delattr(events, name)
     cache.get_or_load("k", lambda: 1, tags=["t"])
@@ -155,12 +155,31 @@ def test_nothing_is_prepared_when_nobody_listens(make_cache, monkeypatch):
     cache.delete("k")
     cache.clear()
     assert not cache.get("k")
+    for number in range(20):
+        cache.set(f"k{number}", b"x" * 1000)
 
 
 def test_payloads_cannot_be_changed():
     """One receiver cannot change what the next one sees."""
     with pytest.raises(AttributeError):
         events.Read("k", "l1", "default", 0.0).key = "other"
+
+
+def test_evictions_are_told(make_cache, heard):
+    """What makes room in L1 is told with its size, and while no lock is held; no invalidation is."""
+    cache, left = make_cache(l1_max_bytes=20_000), []
+
+    def note(sender, event):
+        left.append(sender.get(event.key))
+
+    events.evict.connect(note, sender=cache)
+    for number in range(50):
+        cache.set(f"k{number}", b"x" * 1000)
+    evicted = told(heard, "evict")
+    assert len(evicted) == len({event.key for event in evicted}) == len(left) > 25
+    assert all(1000 < event.bytes < 3000 for event in evicted)
+    assert not any(left)
+    assert told(heard, "invalidate") == []
 
 
 def test_invalidations_asked_for_here_are_told(cache, heard):
