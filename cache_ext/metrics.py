@@ -64,7 +64,7 @@ operation_duration = Histogram(
 )
 evictions = Counter("cache_evictions", "Entries that had to make room, by layer (l1).", ("layer",))
 invalidations = Counter(
-    "cache_invalidations", "Invalidations asked for here, by reason (tag, key, clear).", ("reason",)
+    "cache_invalidations", "Invalidations asked for here, by reason (tag, soft, key, clear).", ("reason",)
 )
 payload_errors = Counter("cache_payload_errors", "Stored bytes that could not be decoded: treated as misses.")
 hook_events = Counter(

@@ -223,10 +223,13 @@ def test_it_takes_the_time_of_administration(make_cache, redis_url):
 
 APP = """
 import os
+from pathlib import Path
 from flask import Flask
 from cache_ext import CacheExt
 app = Flask(__name__)
 app.config.update(CACHE_EXT_REDIS_URL=os.environ["URL"], CACHE_EXT_NAMESPACE=os.environ["SPACE"])
+if folder := os.environ.get("FOLDER"):
+    app.config["CACHE_EXT_HOST_DIR"] = Path(folder)
 CacheExt(app)
 """
 
@@ -302,7 +305,7 @@ def test_the_command_invalidates_softly(make_cache, redis_url, flask_cache):
         (["--key", "k", "--soft"], 2, "--soft goes with --tag"),
         (["--tag", "", "--dry-run"], 2, "1 to 1024 bytes"),
         (["--tag", "t", "--dry-run"], 1, "Redis does not answer"),
-        (["--tag", "t"], 1, "Redis does not answer"),
+        (["--tag", "t"], 1, "Redis does not answer: nothing was invalidated"),
     ],
 )
 @pytest.mark.parametrize("server_kind", ["valkey"])
@@ -312,3 +315,21 @@ def test_the_exit_code_says_what_went_wrong(own_redis_server, flask_cache, argum
     answer = flask_cache(own_redis_server.url, "invalidate", *arguments)
     assert answer.returncode == code, answer.stderr
     assert said in answer.stderr
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_the_command_leaves_what_it_could_not_tell_to_the_host(
+    make_cache, own_redis_server, flask_cache, tmp_path, monkeypatch
+):
+    """With a folder of the host the command's invalidation is queued there, and reaches Redis in the end."""
+    server = own_redis_server
+    make_cache(server.url).set("k", "old", ttl=60, tags=["t"])
+    server.pause()
+    monkeypatch.setenv("FOLDER", str(tmp_path / "host"))
+    answer = flask_cache(server.url, "invalidate", "--tag", "t")
+    assert answer.returncode == 1
+    assert "what runs on this host will tell it" in answer.stderr
+    server.resume()
+    worker = make_cache(server.url, host_dir=tmp_path / "host")
+    until(lambda: worker.get("k") is MISS, "a process of the host has told it")
+    until(lambda: make_cache(server.url).get("k") is MISS, "Redis knows")

@@ -65,6 +65,11 @@ class Outbox:
         self.catch_up()
         return self._waiting
 
+    @property
+    def outlives(self) -> bool:
+        """Whether what waits is all in the journal, so that others will tell it should this process end."""
+        return self._journal is not None and not self._own
+
     def open(self) -> None:
         """Open the journal, or the new one if somebody removed it."""
         if self._journal is None:

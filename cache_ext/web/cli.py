@@ -67,17 +67,18 @@ def invalidate(
     except StoreUnavailable as error:
         raise click.ClickException(f"Redis does not answer, so nothing was counted: {error}") from error
     finally:
+        outlives = cache.runtime.outbox.outlives
         cache.close()
-    _report(receipts)
+    _report(receipts, outlives)
 
 
 @click.option("--reason", required=True, help="Why; goes to the log.")
 def flush(reason: str) -> None:
     """Make everything in the namespace count no more."""
     cache = cache_of(current_app)
-    receipt = cache.clear()
+    receipt, outlives = cache.clear(), cache.runtime.outbox.outlives
     cache.close()
-    _report([receipt])
+    _report([receipt], outlives)
     current_app.logger.warning("cache flushed by hand: %s", reason)
 
 
@@ -109,10 +110,13 @@ def _show(found: Preview, as_json: bool) -> None:
         click.echo("  …")
 
 
-def _report(receipts: list[Receipt]) -> None:
-    """Say that it is done. A command has no later in which to tell Redis, so queued is failed."""
+def _report(receipts: list[Receipt], outlives: bool) -> None:
+    """Say that it is done. A command has no later in which to tell Redis, so queued is failed.
+
+    Args:
+        outlives: what is queued stays in the host's journal.
+    """
     if any(receipt.queued for receipt in receipts):
-        if cache_of(current_app).settings.host_dir is not None:
-            raise click.ClickException("Redis does not answer: what runs on this host will tell it")
-        raise click.ClickException("Redis does not answer: nothing was invalidated")
+        what = "what runs on this host will tell it" if outlives else "nothing was invalidated"
+        raise click.ClickException(f"Redis does not answer: {what}")
     click.echo("done")
