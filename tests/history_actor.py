@@ -78,7 +78,7 @@ class Actor:
 
         def loader() -> Any:
             led.append(True)
-            return self._with_late_tags(key, self._load(key, how.get("load"), stops))
+            return self._with_late_tags(key, self._load(key, how.get("load"), stops, start))
 
         try:
             spec = KEYS[key]
@@ -96,7 +96,7 @@ class Actor:
 
         def loader(missing: Sequence[str]) -> dict[str, Any]:
             led.update(missing)
-            return {key: self._with_late_tags(key, self._load(key, None, {})) for key in missing}
+            return {key: self._with_late_tags(key, self._load(key, None, {}, start)) for key in missing}
 
         results = self._cache.fetch_many(
             keys, loader, policy=KEYS[keys[0]].policy, tags_for=lambda key: KEYS[key].tags
@@ -118,7 +118,9 @@ class Actor:
         end, away = time.monotonic(), self._stage.away_since(start)
         self._note("read", key=key, start=start, end=end, away=away, **facts)
 
-    def _load(self, key: str, steps: Sequence[Sequence[Any]] | None, stops: dict[str, Any]) -> dict[str, Any]:
+    def _load(
+        self, key: str, steps: Sequence[Sequence[Any]] | None, stops: dict[str, Any], asked: float
+    ) -> dict[str, Any]:
         """Return the value of *key*. What it reads on its way stops nowhere; *stops* count again after it."""
         self._stage.stop({})
         spec, start = KEYS[key], time.monotonic()
@@ -141,7 +143,7 @@ class Actor:
             else:
                 self._do(word, *rest)
         self._stage.stop(stops)
-        self._note("load", key=key, start=start, end=time.monotonic())
+        self._note("load", key=key, asked=asked, start=start, end=time.monotonic())
         return value
 
     def _take(self, value: dict[str, Any], part: dict[str, Any] | None) -> None:
@@ -177,7 +179,7 @@ class Actor:
 
     def _put(self, name: str) -> None:
         """Set a value that is made after its versions were noted: what is set was true at that moment."""
-        spec, value = KEYS[name], self._load(name, [["look"]], {})
+        spec, value = KEYS[name], self._load(name, [["look"]], {}, time.monotonic())
 
         def renew() -> None:
             value["of"] = [[each, self._truth.read(each)] for each, _ in value["of"]]

@@ -154,6 +154,7 @@ BREAKS: dict[str, list[Patch]] = {
     "lease token": _script("fill", "redis.call('GET', KEYS[i]) == ARGV[2]", "true"),
     "lease removal": _script("delete", "redis.call('DEL', KEYS[i])\n", "\n"),
     "lost version": _script("begin", "version = sequence", "version = '0'"),
+    "outlived version": _script("begin", "<= tonumber(sequence)", "<= math.huge"),
     "lost sequence": _script("begin", "epoch, sequence = ARGV[1]", "epoch, sequence = epoch or ARGV[1]"),
     "run id": [(RedisStore, "_adopt", _nothing)],
     "run id of a replica": [(RedisStore, "_adopt", _nothing)],

@@ -148,6 +148,21 @@ LOST_SEQUENCE = _plan(
     [_after(3, ["read", "close:{x}"])],
     faults=[["wait", 1], ["lose sequence", "here:{x}"], ["lose version", "here:{x}"], ["signal", 2]],
 )
+OUTLIVED_VERSION = _plan(
+    [
+        [
+            ["read", "close:{x}"],
+            *[["invalidate", "here:{x}"]] * 3,
+            ["signal", 1],
+            ["wait", 2],
+            ["read", "close:{x}"],
+            *[["invalidate", "here:{x}"]] * 4,
+            ["signal", 3],
+        ]
+    ],
+    [_after(3, ["read", "close:{x}"])],
+    faults=[["wait", 1], ["lose sequence", "here:{x}"], ["signal", 2]],
+)
 SNAPSHOT = _plan(
     [[["read", "a"], ["signal", 1], ["wait", 2], ["invalidate", "red"], ["signal", 3]]],
     [_after(4, ["sync"], ["read", "a"])],
@@ -279,6 +294,7 @@ CASES = {
     "lease token": DELETED_WHILE_LOADING,
     "lease removal": DELETED_WHILE_LOADING,
     "lost version": LOST_VERSION,
+    "outlived version": OUTLIVED_VERSION,
     "lost sequence": LOST_SEQUENCE,
     "run id": SNAPSHOT,
     "run id of a replica": FAILED_OVER,

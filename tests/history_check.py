@@ -108,7 +108,7 @@ def _doubled(loads: Sequence[Event], writes: Sequence[Event]) -> Iterator[str]:
             if not any(
                 write["name"] == one["key"]
                 and write["start"] < other["start"]
-                and one["start"] < write["end"]
+                and one["asked"] < write["end"]
                 for write in writes
             ):
                 yield f"loaded twice: {one} | {other}"
