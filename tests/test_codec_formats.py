@@ -84,6 +84,23 @@ def test_what_uses_a_new_field_comes_back_and_is_a_miss_to_an_older_program(chan
         old.decode(blob, "k")
 
 
+@given(st.sampled_from(NEWER), st.booleans(), st.booleans(), st.data())
+@FAST
+def test_changed_and_cut_entries_of_format_2_are_refused_or_entries(changes, sealed, cut, data):
+    """One changed byte, or a cut, is a PayloadError or another entry, which is not sealed any more."""
+    new, _ = both()
+    good = new.encode(entry(sealed=sealed, **changes), "k")
+    at = data.draw(st.integers(0, len(good) - 1))
+    byte = good[at] ^ data.draw(st.integers(1, 255))
+    hostile = good[:at] if cut else good[:at] + bytes([byte]) + good[at + 1 :]
+    try:
+        another = new.decode(hostile, "k")
+    except PayloadError:
+        return
+    assert not cut
+    assert not another.sealed
+
+
 @pytest.mark.parametrize("number", [0, 1, 3, 127])
 def test_an_unknown_format_is_refused(number):
     """Bytes of a format to come, whatever its length, are a PayloadError; so is format 1 with more fields."""

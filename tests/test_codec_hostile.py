@@ -9,13 +9,18 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+import redis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 from msgspec.msgpack import Ext
 
-from cache_ext import PayloadError, UnsupportedValue
+from cache_ext import MISS, PayloadError, UnsupportedValue
 from cache_ext.codec import collisions
+from cache_ext.codec.compression import compress
 from cache_ext.codec.values import ValueCodec
+from cache_ext.entry import Entry
+from tests.caches import connected
 
 FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 CAP = 2**18
@@ -288,3 +293,37 @@ def test_a_value_that_changes_while_it_is_encoded_is_refused():
     value["first"] = Fragile()
     with pytest.raises(UnsupportedValue, match="changed size"):
         codec.encode(value)
+
+
+@pytest.fixture
+def raw(redis_url):
+    """A plain client of the server."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"payload": Raw(large_map(TUPLES))},
+        {"payload": Raw(pack(ext(2, UUIDS)))},
+        {"payload": Raw(b"\x91" * 100_000)},
+        {"payload": Raw(pack(compress(large_map(TUPLES)))), "compressed": True},
+        {"payload": Raw(pack(compress(b"\x90" * 2**20))), "compressed": True},
+        {"payload": Raw(pack(["os.system", ["true"]])), "failed": True},
+        {"payload": Raw(pack(b"not sealed")), "sealed": True},
+        {"as_of": 2**60},
+    ],
+    ids=range(8),
+)
+def test_poison_in_an_entry_that_counts_is_a_miss(make_cache, redis_url, raw, changes):
+    """An entry with the right credentials and a hostile rest costs a load, and is replaced by what came."""
+    cache = connected(make_cache(redis_url, max_entry_bytes=2**19))
+    cache.set("k", "good", ttl=60)
+    name = cache.runtime.keyspace.value("k")
+    stored = msgspec.msgpack.decode(raw.get(name), type=Entry)
+    raw.set(name, pack(msgspec.structs.replace(stored, format=2, **changes)))
+    reader = connected(make_cache(redis_url, max_entry_bytes=2**19))
+    assert reader.get("k") is MISS
+    assert reader.get_or_load("k", lambda: "loaded", ttl=60) == "loaded"
+    assert connected(make_cache(redis_url)).get("k") == "loaded"

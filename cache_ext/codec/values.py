@@ -15,7 +15,7 @@ import msgspec
 from markupsafe import Markup
 from msgspec.msgpack import Ext
 
-from cache_ext.codec.collisions import refuse_collisions, refuse_other_keys
+from cache_ext.codec.collisions import HARMLESS_BYTES, refuse_collisions, refuse_other_keys
 from cache_ext.errors import ConfigurationError, PayloadError, UnsupportedValue
 
 T = TypeVar("T")
@@ -90,10 +90,8 @@ _KINDS: dict[type, _Kind] = {
 }
 _PAIRS = 11
 """Extension code of a dict that has keys which msgpack maps cannot have."""
-_BACK: dict[int, tuple[type, Callable[[Any], Any]]] = {
-    _PAIRS: (list, dict),
-    **{kind.code: (kind.body, kind.back) for kind in _KINDS.values()},
-}
+_BACK: dict[int, Callable[[Any], Any]] = {_PAIRS: dict} | {kind.code: kind.back for kind in _KINDS.values()}
+_BODIES: dict[int, type] = {_PAIRS: list} | {kind.code: kind.body for kind in _KINDS.values()}
 _SETS = (_KINDS[set].code, _KINDS[frozenset].code)
 _IMMUTABLE = frozenset({*_PLAIN, Decimal, datetime, date, time, timedelta, uuid.UUID, Markup})
 
@@ -207,23 +205,24 @@ class ValueCodec:
         )
 
     def _ext_in(self, code: int, body: memoryview) -> Any:
-        return self._made(code, self._decoder.decode(body))
+        content = self._decoder.decode(body)
+        return self._registered_in(content) if code == _REGISTERED else _BACK[code](content)
 
     def _wary_ext_in(self, code: int, body: memoryview) -> Any:
-        refuse_other_keys(body)
+        if len(body) >= HARMLESS_BYTES:
+            refuse_other_keys(body)
         content = self._wary.decode(body)
+        if code == _REGISTERED:
+            return self._registered_in(content)
+        held: type = type(content)
+        if held is not _BODIES[code]:
+            raise TypeError(f"extension {code} holds a {held.__name__}")
         if code in _SETS:
             refuse_collisions(content)
         elif code == _PAIRS:
             refuse_collisions([key for key, _ in content])
-        return self._made(code, content)
+        return _BACK[code](content)
 
-    def _made(self, code: int, content: Any) -> Any:
-        """Return what an extension of *code* that holds *content* stands for."""
-        if code == _REGISTERED:
-            name, encoded = content
-            return self._by_name[name].decode(encoded)
-        body, back = _BACK[code]
-        if type(content) is not body:
-            raise TypeError(f"extension {code} holds a {type(content).__name__}")
-        return back(content)
+    def _registered_in(self, content: Any) -> Any:
+        name, encoded = content
+        return self._by_name[name].decode(encoded)
