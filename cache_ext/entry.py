@@ -37,7 +37,7 @@ class Version(NamedTuple):
     counter: int
 
 
-class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A cached value with its credentials; on the wire a msgpack array of these fields, in this order.
 
     It counts only while its epoch and all its tags' versions equal the current ones, whoever asks, and

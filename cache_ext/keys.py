@@ -90,6 +90,15 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return *tags* without repetitions, in order; a bare string is refused, it is never meant."""
     if isinstance(tags, str):
         raise ConfigurationError(f"tags is a sequence of text, not the text {tags[:80]!r}")
+    given = tuple(tags)
+    try:
+        return _checked_tags(given)
+    except TypeError:  # something among them cannot be looked up, hence is no text
+        return _checked_tags.__wrapped__(given)
+
+
+@lru_cache(_KNOWN_NAMES)
+def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([check_name(tag) for tag in tags]))
 
 

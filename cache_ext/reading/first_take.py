@@ -26,21 +26,19 @@ class FirstTake:
         settle: told how the value is handed out from the second time on.
     """
 
-    __slots__ = ("_key", "_payload", "_settle", "_spare", "_values")
+    __slots__ = ("_others", "_spare")
 
     def __init__(self, key: str, value: Any, payload: Any, values: ValueCodec, settle: Settle) -> None:
-        self._key = key
         self._spare = [value]
-        self._payload = payload
-        self._values = values
-        self._settle = settle
+        self._others = key, payload, values, settle
 
     def __call__(self) -> Any:
         """Return the value; a copy of the caller's own, unless nobody can change it."""
         try:
             return self._spare.pop()
         except IndexError:
-            value = self._values.decode(self._payload)
-        take, held_bytes = hand_out(self._values, value, self._payload)
-        self._settle(self._key, self, take, held_bytes)
+            key, payload, values, settle = self._others
+        value = values.decode(payload)
+        take, held_bytes = hand_out(values, value, payload)
+        settle(key, self, take, held_bytes)
         return value

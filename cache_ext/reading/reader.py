@@ -90,22 +90,23 @@ class Reader:
         self, tags_of: Mapping[str, Collection[str]], snapshot: Snapshot, since: Moment, now: float
     ) -> dict[str, Found]:
         """Return what is found of keys that lie in the store only, and count; the short way of most."""
-        found, slots, codec = {}, [], self._codec
-        judge, store_now = snapshot.versions.judge, snapshot.versions.now
+        found, slots, decode, values = {}, [], self._codec.decode, self._codec.values
+        judge, store_now, settle = snapshot.versions.judge, snapshot.versions.now, self._near.settle
         for key, blob in snapshot.blobs.items():
             try:
-                entry = codec.decode(blob, key)
+                entry = decode(blob, key)
                 if entry.failed or self._near.has(key) or judge(key, entry) is not Judgement.GOOD:
                     continue
                 names = tuple([tag for tag, _, _ in entry.tags])
                 if names != tags_of[key] and not set(names).issuperset(tags_of[key]):
                     continue
-                value = codec.values.decode(entry.payload)
+                value = values.decode(entry.payload)
             except PayloadError:
                 continue  # counted when it is looked at again
-            slot = self._decoded_slot(
-                key, entry, now - (store_now - entry.loaded_at) / 1000, since.generation, value
-            )
+            if self._tags.get(key) != names:
+                self._remember(key, names)
+            take = FirstTake(key, value, entry.payload, values, settle)
+            slot = Slot(key, entry, now - (store_now - entry.loaded_at) / 1000, since.generation, take)
             slots.append(slot)
             found[key] = Found(slot, entry.token)
         self._near.put_all(slots, since.mark)
@@ -169,20 +170,12 @@ class Reader:
 
     def hold(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
         """Return a slot for *entry*, whose *value* (or the error that it stands for) is at hand."""
-        self._remember(key, entry)
+        self._remember(key, tuple([tag for tag, _, _ in entry.tags]))
         values = self._codec.values
         if entry.failed:
             again = partial(decode_failure, entry.payload, (type(value),), values)
             return Slot(key, entry, loaded, generation, again)
         return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload))
-
-    def _decoded_slot(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
-        """Return a slot for *entry*, whose *value* has just been decoded, nobody's yet."""
-        if key not in self._tags or self._tags[key] != tuple([tag for tag, _, _ in entry.tags]):
-            self._remember(key, entry)
-        values = self._codec.values
-        take = FirstTake(key, value, entry.payload, values, self._near.settle)
-        return Slot(key, entry, loaded, generation, take)
 
     def _judged(
         self, key: str, entry: Entry, now: float, versions: Versions, generation: int, terms: Terms
@@ -208,8 +201,7 @@ class Reader:
             except PayloadError:
                 metrics.payload_errors.inc()
                 return None
-            make = self.hold if entry.failed else self._decoded_slot
-            slot = make(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
+            slot = self.hold(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
         if terms.l1_ttl is not None:
             slot.check_by(now + terms.l1_ttl)
         return slot
@@ -244,7 +236,7 @@ class Reader:
             versions.now, {**versions.epochs, **more.epochs}, {**versions.standings, **more.standings}
         )
 
-    def _remember(self, key: str, entry: Entry) -> None:
+    def _remember(self, key: str, tags: tuple[str, ...]) -> None:
         if len(self._tags) >= _REMEMBERED_KEYS:
             self._tags.clear()  # costs each key one more trip, once
-        self._tags[key] = tuple(tag for tag, _, _ in entry.tags)
+        self._tags[key] = tags

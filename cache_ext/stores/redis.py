@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from cache_ext.coherence.messages import EVERYTHING, encode_names
@@ -21,6 +22,8 @@ LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
 _LEAST_VERSION_LIFE = 3_600.0
 """Seconds. Versions are cheap and losing one costs a miss, so they stay at least an hour."""
+_RECENT_VERSIONS = 4_096
+"""Versions that are remembered: from read to read few change."""
 _VERSION = re.compile(rb"(\d{1,16})(?::(\d{1,16}))?")
 _TOO_ODD = (ValueError, TypeError, IndexError, KeyError)
 """What replies of an unexpected shape make the parsing below raise."""
@@ -223,7 +226,13 @@ def _milliseconds(time: Sequence[bytes]) -> int:
 def _standings(tags: Sequence[str], found: Sequence[Any]) -> Iterable[tuple[str, Standing]]:
     """Pair tags with their standings; what is no version does not count as one."""
     for tag, version in zip(tags, found, strict=True):
-        if isinstance(version, bytes) and (match := _VERSION.fullmatch(version)):
-            yield tag, Standing(int(match[1]), int(match[2] or 0))
+        if isinstance(version, bytes) and (standing := _standing(version)) is not None:
+            yield tag, standing
         elif is_witness(tag):
             yield tag, Standing(0)
+
+
+@lru_cache(_RECENT_VERSIONS)
+def _standing(version: bytes) -> Standing | None:
+    match = _VERSION.fullmatch(version)
+    return Standing(int(match[1]), int(match[2] or 0)) if match else None
