@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 import secrets
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
+
+MAX_MS = 10 * 365 * 86_400_000
+"""No ttl is longer than ten years."""
 
 
 class Missing(enum.Enum):
@@ -50,9 +53,9 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc
     token: bytes  # 8 random bytes: which load made it; scripts compare it at a fixed offset
     epoch: bytes  # of the key's own bucket
     loaded_at: int  # when its loader was called (of nested entries: the oldest)
-    ttl: int  # fresh for so long after loaded_at
-    stale_for: int  # and may serve, marked, for so long after that
-    load_time: int  # how long its loader took
+    ttl: Annotated[int, Meta(gt=0, le=MAX_MS)]  # fresh for so long after loaded_at
+    stale_for: Annotated[int, Meta(ge=0, le=MAX_MS)]  # and may serve, marked, for so long after that
+    load_time: Annotated[int, Meta(ge=0, le=MAX_MS)]  # how long its loader took
     tags: tuple[tuple[str, bytes, int], ...]  # (tag, epoch, counter) as noted before the load
     sealed: bool  # the payload is an encrypted msgpack bin
     payload: Raw

@@ -22,8 +22,6 @@ TOKEN_BYTES = 8
 TOKEN_AT = 4
 """Where the token starts in an encoded entry: after array header, format, and the two bytes of a bin 8
 header. Scripts compare it there."""
-MAX_MS = 10 * 365 * 86_400_000
-"""No ttl is longer than ten years."""
 AS_OF_MS = range(-62_135_596_800_000, 253_402_300_800_000)
 """Times that data may have, Unix milliseconds: the years 1 to 9999, which a datetime can say."""
 _FIELDS = {FORMAT: 10, NEW_FORMAT: 14}
@@ -93,7 +91,8 @@ class EntryCodec:
             entry = self._decoder.decode(blob)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise PayloadError(f"not an entry: {error}") from error
-        _check_times(entry)
+        if entry.as_of is not None and entry.as_of not in AS_OF_MS:
+            raise PayloadError("a time of data out of range")
         if entry.sealed:
             text = self._ring.open(_unbin(entry), _credentials(entry, key))
             entry = msgspec.structs.replace(entry, payload=Raw(text))
@@ -101,13 +100,6 @@ class EntryCodec:
             plain = decompress(_unbin(entry), self._max_bytes)
             entry = msgspec.structs.replace(entry, payload=Raw(plain))
         return entry
-
-
-def _check_times(entry: Entry) -> None:
-    if not (0 < entry.ttl <= MAX_MS and 0 <= entry.stale_for <= MAX_MS and 0 <= entry.load_time <= MAX_MS):
-        raise PayloadError("a lifetime out of range")
-    if entry.as_of is not None and entry.as_of not in AS_OF_MS:
-        raise PayloadError("a time of data out of range")
 
 
 def _bin(data: bytes) -> bytes:

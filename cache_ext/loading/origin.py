@@ -13,9 +13,9 @@ from typing import Any
 from msgspec import Raw
 
 from cache_ext import events, metrics
-from cache_ext.codec.entries import FORMAT, MAX_MS, EntryCodec
+from cache_ext.codec.entries import FORMAT, EntryCodec
 from cache_ext.codec.failures import encode_failure
-from cache_ext.entry import Entry, Version
+from cache_ext.entry import MAX_MS, Entry, Version
 from cache_ext.errors import UnsupportedValue
 from cache_ext.keys import bucket_of
 from cache_ext.loading.late import LateTags, Positions

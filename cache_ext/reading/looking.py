@@ -15,7 +15,7 @@ from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader
-from cache_ext.reading.terms import Terms
+from cache_ext.reading.terms import ANY, Terms
 
 PATIENCE = 1.0
 """Seconds that one waits for another's look; it takes no longer than one may spend on Redis."""
@@ -46,7 +46,8 @@ class Looks:
         self._trust = trust
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._open: dict[Terms, dict[_Name, _Look]] = {}
+        self._plain: dict[_Name, _Look] = {}
+        self._special: dict[Terms, dict[_Name, _Look]] = {}
 
     def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> Mapping[str, Found]:
         """Return what is found of each key, as `Reader.read` does, or as somebody is just being told.
@@ -54,7 +55,7 @@ class Looks:
         Args:
             tags_of, terms: as there, the tags as tuples.
         """
-        if self._monotonic() >= self._trust.live_until or not terms.shared:
+        if self._monotonic() >= self._trust.live_until or not (terms is ANY or terms.shared):
             return self._reader.read(tags_of, terms)
         look = _Look(self._near.mark())
         others = self._board(look, tags_of, terms)
@@ -90,7 +91,7 @@ class Looks:
         """Have *look* stand for all keys that no other look is under way for; return those others."""
         others = {}
         with self._lock:
-            looks = self._open.setdefault(terms, {})
+            looks = self._plain if terms is ANY else self._special.setdefault(terms, {})
             for name in tags_of.items():
                 other = looks.setdefault(name, look)
                 if other is not look:
@@ -100,11 +101,11 @@ class Looks:
     def _land(self, look: _Look, mine: Mapping[str, Collection[str]], terms: Terms) -> None:
         with self._lock:
             look.landed = True
-            looks = self._open[terms]
+            looks = self._plain if terms is ANY else self._special[terms]
             for name in mine.items():
                 del looks[name]
-            if not looks:
-                del self._open[terms]
+            if not looks and terms is not ANY:
+                del self._special[terms]
         if look.done is not None:
             look.done.set()
 

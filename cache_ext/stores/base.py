@@ -35,8 +35,7 @@ class Judgement(enum.Enum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(NamedTuple):
     """The store's state at one moment: its clock, the epochs of buckets and the standings of tags.
 
     Args:
@@ -76,8 +75,7 @@ class Versions:
         return judgement
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What a read found. `blobs` has the stored bytes of each key that has any."""
 
     versions: Versions

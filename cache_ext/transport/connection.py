@@ -27,6 +27,8 @@ LONG_ENOUGH = LEAST_PATIENCE
 """Seconds. With less left of a budget it is not worth asking: a round trip would only be cut off."""
 SMALL_BYTES = 16_384
 """So much fits into the kernel's buffers of a connection at rest: sending it does not wait."""
+UNHURRIED = 0.99
+"""Share of `op_timeout`. With as much left, the socket's own timeout, which is that, will do."""
 FAIR_CHANCE = 0.5
 """Share of `op_timeout`. A command that had less of it, the rest being used up, proves nothing by failing."""
 
@@ -69,6 +71,7 @@ class RedisGateway:
         self.on_new_server = self._reception.on_new_server
         self._scripts: dict[str, str] = {}
         self._durations: dict[str, Any] = {}
+        self._unhurried = settings.op_timeout * UNHURRIED
         self.pool = self._make_pool(dict(options or parse_url(settings.redis_url)))
         self.client = redis.Redis(connection_pool=self.pool)
         """For other libraries (limits, sessions): the same connections, the same limits of time."""
@@ -186,8 +189,11 @@ class RedisGateway:
         In a crowd of threads or greenlets it may be we who are late: the reply waits while others run.
         """
         while True:
+            patience = self._patience(deadline)
             try:
-                return parser.read_response(timeout=self._patience(deadline))
+                if patience >= self._unhurried:
+                    return parser.read_response()
+                return parser.read_response(timeout=patience)
             except redis.TimeoutError:
                 if not connection.can_read(0):
                     raise

@@ -25,6 +25,22 @@ class PatientQueue(LifoQueue[Any]):
         return super().get(block, timeout)
 
 
+    def get_nowait(self) -> Any:
+        """Return a free connection or place, if there is one at once."""
+        with self.mutex:
+            if not self.queue:
+                raise Empty
+            return self.queue.pop()
+
+    def put_nowait(self, item: Any) -> None:
+        """Take *item* back."""
+        with self.mutex:
+            if len(self.queue) >= self.maxsize:
+                raise Full
+            self.queue.append(item)
+            self.not_empty.notify()
+
+
 class SwiftPool(BlockingConnectionPool):
     """redis-py's pool, which hands out a connection that is at rest in a fifth of redis-py's time.
 
