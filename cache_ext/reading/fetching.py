@@ -127,8 +127,9 @@ class Fetcher:
         """Return the hits with which there is nothing else to do: no frame, no receiver, no refresh."""
         hits: dict[str, Fetched | Exception] = {}
         count = {layer: self._runtime.tally.counting(job.policy.name, layer, "hit") for layer in ("l1", "l2")}
-        for key, (slot, _, layer, checked) in looked.items():
-            if slot is None or not checked or now >= slot.early_at or slot.entry.failed:
+        for key, found in looked.items():
+            slot, layer = found.slot, found.layer
+            if slot is None or not found.checked or now >= slot.early_at or slot.entry.failed:
                 continue
             as_of, age = slot.entry.as_of, now - slot.loaded
             hits[key] = Fetched(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from cache_ext.codec.entries import TOKEN_AT, TOKEN_BYTES
 from cache_ext.entry import Entry
@@ -14,7 +15,7 @@ UNCHECKED_LIFE = 5.0
 """Seconds since its load for which L1 serves a value that cannot be revalidated, Redis being away."""
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """What was found of one key.
 
     Args:

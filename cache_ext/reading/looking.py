@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping
 
+from msgspec.structs import replace
+
 from cache_ext.coherence.backplane import Trust
 from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
@@ -123,4 +125,4 @@ class Looks:
             frame = current_frame()
             if self._near.passed(slot, look.since) or not (frame is None or frame.accepts(slot)):
                 return None
-        return found._replace(layer="l1")
+        return replace(found, layer="l1")

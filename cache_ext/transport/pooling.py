@@ -24,7 +24,6 @@ class PatientQueue(LifoQueue[Any]):
             timeout = max(0.0, spending.left) if timeout is None else min(timeout, max(0.0, spending.left))
         return super().get(block, timeout)
 
-
     def get_nowait(self) -> Any:
         """Return a free connection or place, if there is one at once."""
         with self.mutex:
