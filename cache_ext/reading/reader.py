@@ -168,13 +168,18 @@ class Reader:
         self._near.put(slot, since.mark)
         return slot if terms.accept(slot, from_store=True) else None
 
-    def hold(self, key: str, entry: Entry, loaded: float, generation: int, value: Any) -> Slot:
-        """Return a slot for *entry*, whose *value* (or the error that it stands for) is at hand."""
+    def hold(
+        self, key: str, entry: Entry, loaded: float, generation: int, value: Any, *, spare: bool = False
+    ) -> Slot:
+        """Return a slot for *entry*, whose *value* (or error) is at hand; *spare*: it is nobody's yet."""
         self._remember(key, tuple([tag for tag, _, _ in entry.tags]))
         values = self._codec.values
         if entry.failed:
             again = partial(decode_failure, entry.payload, (type(value),), values)
             return Slot(key, entry, loaded, generation, again)
+        if spare:
+            take = FirstTake(key, value, entry.payload, values, self._near.settle)
+            return Slot(key, entry, loaded, generation, take)
         return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload))
 
     def _judged(
@@ -201,7 +206,8 @@ class Reader:
             except PayloadError:
                 metrics.payload_errors.inc()
                 return None
-            slot = self.hold(key, entry, now - (store_now - entry.loaded_at) / 1000, generation, value)
+            loaded = now - (store_now - entry.loaded_at) / 1000
+            slot = self.hold(key, entry, loaded, generation, value, spare=True)
         if terms.l1_ttl is not None:
             slot.check_by(now + terms.l1_ttl)
         return slot
