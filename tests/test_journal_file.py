@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -373,6 +374,13 @@ def test_folder_that_others_could_write_to_is_closed_to_them(join: Join, path: P
     path.parent.chmod(0o777)
     join()
     assert path.parent.stat().st_mode & 0o022 == 0
+
+
+def test_cache_that_is_forgotten_leaves_no_open_file(join: Join, path: Path) -> None:
+    """Nobody need close it."""
+    held = Path(f"/proc/self/fd/{join().journal._fd}")
+    gc.collect()
+    assert not held.exists() or held.readlink() != path
 
 
 FORK = """

@@ -84,6 +84,9 @@ class Journal:
 
         os.register_at_fork(after_in_child=after_fork)
 
+    def __del__(self) -> None:
+        self.close()
+
     def open(self) -> None:
         """Open the file, which is made if need be; do nothing if it is open and still the one at its path.
 
