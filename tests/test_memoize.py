@@ -581,3 +581,49 @@ def test_background_refresh_has_the_application(app: Flask) -> None:
     until(lambda: value() and len(seen) >= 2, "the value is refreshed")
     assert ready.wait(5)
     assert set(seen) == {"shop"}
+
+
+def test_names_of_repeated_calls_are_remembered_apart(make_cache: Callable[..., TieredCache]) -> None:
+    """Equal arguments that are not the same keep names of their own, also the second time."""
+    cache = make_cache()
+
+    @memoize(ttl=60, cache=cache, tags=("of:{value}",))
+    def shown(value: object) -> str:
+        return repr(value)
+
+    odd = [
+        1,
+        True,
+        1.0,
+        "1",
+        b"1",
+        0.0,
+        -0.0,
+        0,
+        False,
+        None,
+        "",
+        (1,),
+        (True,),
+        Decimal("1.0"),
+        Decimal("1.00"),
+    ]
+    for _ in range(2):
+        assert [shown(value) for value in odd] == [repr(value) for value in odd]
+    assert len({shown.key_for(value) for value in odd}) == len(odd)
+
+
+def test_remembered_names_are_bounded(
+    make_cache: Callable[..., TieredCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many different calls there are."""
+    monkeypatch.setattr("cache_ext.web.decorators._REMEMBERED", 3)
+
+    @memoize(ttl=60, cache=make_cache())
+    def same(value: int) -> int:
+        return value
+
+    assert [same(number) for number in range(10)] == list(range(10))
+    same.key_for("long" * 1_000)  # type: ignore[arg-type]
+    assert not any("long" in str(args) for args in same._recipe._named)
+    assert len(same._recipe._named) <= 3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Hashable
 from datetime import timedelta
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -25,6 +26,12 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
 _ANY_TTL = 1.0
+_EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
+"""Types of which equal values of one type are told apart by nothing; of floats, 0.0 and -0.0 are."""
+_REMEMBERED = 4_096
+"""Calls of a function whose names are remembered: making them costs more than a hit."""
+_LONGEST_ARGUMENTS = 1_024
+"""Bytes of arguments above which they are not worth remembering."""
 
 
 class Recipe:
@@ -48,6 +55,8 @@ class Recipe:
         self._key, self._cache = key, cache
         self._arguments = Arguments(function)
         self._labels = Labels(tags, self.function_tag, self._arguments.names)
+        self._repeats = key is None and not callable(tags)
+        self._named: dict[Hashable, tuple[str, tuple[str, ...]]] = {}
 
     def cache(self) -> TieredCache:
         """Return the cache given, or the current application's."""
@@ -58,7 +67,20 @@ class Recipe:
         return policy_for(self._ttl, self._policy, cache.settings.default_ttl)
 
     def name_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-        """Return the key and the tags of one call."""
+        """Return the key and the tags of one call; those of plain arguments are remembered."""
+        kinds = tuple(map(type, args))
+        if kwargs or not self._repeats or not _EQUAL_IS_SAME.issuperset(kinds):
+            return self._name_call(args, kwargs)
+        named = self._named.get((kinds, args))
+        if named is None:
+            named = self._name_call(args, kwargs)
+            if len(self._named) >= _REMEMBERED:
+                self._named.clear()
+            if sum(map(sys.getsizeof, args)) <= _LONGEST_ARGUMENTS:
+                self._named[kinds, args] = named
+        return named
+
+    def _name_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         bound = self._arguments.bind(args, kwargs)
         if self._key is not None:
             text = describe(self._key(*args, **kwargs))
