@@ -37,6 +37,6 @@ def assert_whole(cache):
     assert sorted([*ranking._queue, *ranked]) == sorted(slots)
     assert ranking._queue_bytes == sum(slots[key].size for key in ranking._queue)
     assert not any(slots[key].ticket for key in ranking._queue)
-    assert len(ranking._tickets) <= 2 * len(ranked) + 64
+    assert len(ranking._tickets) <= 1.25 * (len(ranked) + 1) + 8 + 1
     assert {(each.stale_until, key) for key, each in slots.items()} <= set(deadlines._deadlines)
-    assert len(deadlines._deadlines) <= 2 * len(slots) + 64
+    assert len(deadlines._deadlines) <= 1.25 * (len(slots) + 1) + 8

@@ -65,7 +65,7 @@ def test_a_hit_takes_no_lock():
 def test_what_is_past_all_use_goes_first():
     """Who may not even be served stale makes room before anyone else, and is not evicted but expired."""
     clock, gone = FakeClock(), []
-    cache = NearCache(4_000, clock.monotonic, lambda key, size: gone.append(key))
+    cache = NearCache(4 * (slot().size + 200), clock.monotonic, lambda key, size: gone.append(key))
     cache.put(slot("old", loaded=clock.monotonic() - 55), cache.mark())
     cache.put(slot("young", loaded=clock.monotonic()), cache.mark())
     cache.get("old")
@@ -107,21 +107,24 @@ def test_a_cache_of_no_bytes_keeps_nothing():
     assert cache.get("k") is None
 
 
+@pytest.mark.parametrize("share", [1, 0.5], ids=["roomy", "full"])
 @pytest.mark.parametrize(
     ("count", "size", "tags"), [(3000, 20, 0), (3000, 20, 2), (2000, 300, 5), (300, 20_000, 1)]
 )
-def test_the_counted_bytes_are_honest(count, size, tags):
-    """What slots are counted with is what they take, within a quarter, whatever their size and tags."""
-    cache = NearCache(LARGE)
+def test_the_counted_bytes_are_honest(count, size, tags, share):
+    """What is counted is what is taken, within an eighth, whatever sizes and tags, full or not."""
+    cache = NearCache(int(share * count * (size + 1_000 + 430 * tags)))
     gc.collect()
     tracemalloc.start()
     for number in range(count):
         names = [(f"tag:{number}:{n}", 1) for n in range(tags)]
         cache.put(slot(f"key:{number}", size, names), cache.mark())
+        cache.get(f"key:{number - number % 3}")
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert cache.sizes()[1] == pytest.approx(taken, rel=0.25)
+    assert cache.sizes()[1] == pytest.approx(taken, rel=0.125)
+    assert (cache.sizes()[0] == count) == (share == 1)
 
 
 @pytest.mark.parametrize(

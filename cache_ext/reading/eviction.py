@@ -14,6 +14,7 @@ ranks, Cao and Irani, "Cost-aware WWW proxy caching algorithms" (GreedyDual-Size
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -22,39 +23,45 @@ from cache_ext.reading.slot import Slot
 PROBATION_SHARE = 0.1
 """Share of the bytes that slots on probation keep when there is too little room for all."""
 GHOSTS_PER_SLOT = 2
-"""Ghosts that are remembered at most, for each slot that there is."""
+"""Ghosts that there is room for, for each slot that there is; half to twice as many."""
 QUEUE_BYTES = 80
 """Measured cost of a place in the queue (tests/test_near.py)."""
 TICKET_BYTES = 130
 """Measured cost of a place among the ranked."""
-GHOST_BYTES = 80
-"""Measured cost of a ghost, at most."""
-_DEAD_TICKETS = 64
+_FINGERPRINT = 0xFFFFFFFF
+_SPARE = 1.25
+"""Tickets for each ranked slot, before those of slots that left are swept out: bytes against time."""
+_DEAD_TICKETS = 8
 """So many tickets of slots that left may lie about, however few are ranked."""
 
 
 class Ghosts:
-    """Hashes of the keys that went last; two generations, of which the older is forgotten as a whole."""
+    """Fingerprints of the keys that went lately, in a table where later ones overwrite earlier ones."""
 
     def __init__(self) -> None:
-        self._young: dict[int, None] = {}
-        self._old: dict[int, None] = {}
+        self._table = array("I")
 
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+    @property
+    def bytes(self) -> int:
+        """What the table takes."""
+        return len(self._table) * self._table.itemsize
 
     def add(self, key: str, most: int) -> None:
-        """Remember *key*; of all keys *most* or fewer, and at least the last half of that."""
-        self._young[hash(key)] = None
-        if 2 * max(len(self._young), len(self._old)) > most:
-            self._old, self._young = self._young, {}
+        """Remember *key*, in a table for some *most* keys."""
+        if not most <= 2 * len(self._table) <= 4 * most:
+            self._table = array("I", bytes(most * self._table.itemsize))
+        name = hash(key)
+        self._table[name % len(self._table)] = name >> 32 & _FINGERPRINT | 1
 
     def take(self, key: str) -> bool:
         """Forget *key*; tell whether it was remembered."""
+        if not self._table:
+            return False
         name = hash(key)
-        found = name in self._young or name in self._old
-        self._young.pop(name, None)
-        self._old.pop(name, None)
+        place = name % len(self._table)
+        found = self._table[place] == name >> 32 & _FINGERPRINT | 1
+        if found:
+            self._table[place] = 0
         return found
 
 
@@ -83,11 +90,7 @@ class Ranking:
     @property
     def bytes(self) -> int:
         """What the order itself takes."""
-        return (
-            QUEUE_BYTES * len(self._queue)
-            + TICKET_BYTES * len(self._tickets)
-            + GHOST_BYTES * len(self._ghosts)
-        )
+        return QUEUE_BYTES * len(self._queue) + TICKET_BYTES * len(self._tickets) + self._ghosts.bytes
 
     def enter(self, slot: Slot) -> None:
         """Give *slot*, whose key is new, a place."""
@@ -159,12 +162,12 @@ class Ranking:
         heapq.heappush(self._tickets, (self._age + 1 / slot.size, slot.ticket, slot.key))
 
     def _remember(self, key: str) -> None:
-        self._ghosts.add(key, GHOSTS_PER_SLOT * len(self._slots))
+        self._ghosts.add(key, GHOSTS_PER_SLOT * len(self._slots) + 1)
 
     def _sweep(self) -> None:
-        """Keep the tickets of slots that left fewer than those of slots that are here."""
+        """Keep the tickets of slots that left few beside those of slots that are here."""
         ranked = len(self._slots) - len(self._queue)
-        if len(self._tickets) > 2 * ranked + _DEAD_TICKETS:
+        if len(self._tickets) > _SPARE * ranked + _DEAD_TICKETS:
             self._tickets = [each for each in self._tickets if self._lives(each)]
             heapq.heapify(self._tickets)
 

@@ -9,7 +9,9 @@ from cache_ext.reading.slot import Slot
 
 DEADLINE_BYTES = 70
 """Measured cost of a deadline (tests/test_near.py)."""
-_DEAD_DEADLINES = 64
+_SPARE = 1.25
+"""Deadlines for each slot, before those of slots that left are swept out: bytes against time."""
+_DEAD_DEADLINES = 8
 """So many deadlines of slots that left may lie about, however few slots there are."""
 
 
@@ -39,8 +41,8 @@ class Deadlines:
         self.sweep()
 
     def sweep(self) -> None:
-        """Keep the deadlines of slots that left fewer than those of slots that are here."""
-        if len(self._deadlines) > 2 * len(self._slots) + _DEAD_DEADLINES:
+        """Keep the deadlines of slots that left few beside those of slots that are here."""
+        if len(self._deadlines) > _SPARE * len(self._slots) + _DEAD_DEADLINES:
             self._deadlines = [(slot.stale_until, key) for key, slot in self._slots.items()]
             heapq.heapify(self._deadlines)
 

@@ -10,9 +10,9 @@ from cache_ext.entry import Entry
 
 EARLY_FACTOR = 1.2
 """Refresh when what is left of the ttl is less than so many times the recent load time."""
-SLOT_OVERHEAD_BYTES = 700
-"""Measured cost of a slot beside its payload: objects and links (tests/test_near.py)."""
-TAG_OVERHEAD_BYTES = 330
+SLOT_OVERHEAD_BYTES = 750
+"""Measured cost of a slot beside its payload: its objects and key (tests/test_near.py)."""
+TAG_OVERHEAD_BYTES = 430
 """Measured cost of a tag that no other slot has: its name, its version, its place in the index."""
 
 
