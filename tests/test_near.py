@@ -24,6 +24,20 @@ def test_the_bound_holds():
     assert 10 < cache.sizes()[0] < 50
 
 
+@pytest.mark.parametrize("how", ["invalidate", "delete", "drop"])
+def test_the_bound_holds_when_slots_go(how):
+    """What is remembered of a slot that was invalidated takes no room that is not there."""
+    cache = NearCache(1_000_000)
+    number = 0
+    while cache.sizes()[1] < 999_000:
+        cache.put(slot(f"k{number}", tags=[("t", 1)] if number == 7 else ()), cache.mark())
+        cache.get(f"k{number}")
+        number += 1
+    cache.drop("k7") if how == "drop" else getattr(cache, how)(["t" if how == "invalidate" else "k7"])
+    assert cache.get("k7") is None
+    assert cache.sizes()[1] <= 1_000_000
+
+
 def test_putting_a_key_again_counts_it_once():
     """The former slot's bytes are given back."""
     cache = NearCache(LARGE)

@@ -1,8 +1,8 @@
 """Which slot makes room: first who was asked for once only, then the large and idle.
 
 A new key is on probation, in a queue that has a tenth of the bytes. At its end a slot that was asked for
-meanwhile is ranked among the others; one that was not goes, and only its key's hash is remembered for a
-while, as a ghost: what comes back as a ghost is ranked at once. So a scan passes through the queue and
+meanwhile is ranked among the others; one that was not goes, and only a fingerprint of its key is remembered
+for a while, as a ghost: what comes back as a ghost is ranked at once. So a scan passes through the queue and
 touches nothing else. A ranked slot stands at the age at which it came, plus one by its size: each of its
 bytes has to earn its place. The lowest is looked at; if it was asked for since, it is ranked anew, else it
 goes, and its rank is the new age. A hit moves nothing: it sets a flag.
@@ -14,6 +14,7 @@ ranks, Cao and Irani, "Cost-aware WWW proxy caching algorithms" (GreedyDual-Size
 from __future__ import annotations
 
 import heapq
+import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,15 +25,21 @@ PROBATION_SHARE = 0.1
 """Share of the bytes that slots on probation keep when there is too little room for all."""
 GHOSTS_PER_SLOT = 2
 """Ghosts that there is room for, for each slot that there is; half to twice as many."""
+GHOST_ROOM_BYTES = 12
+"""What a slot's ghosts may come to take, counted from the first so that they never find too little room."""
 QUEUE_BYTES = 80
 """Measured cost of a place in the queue (tests/test_near.py)."""
 TICKET_BYTES = 130
 """Measured cost of a place among the ranked."""
-_FINGERPRINT = 0xFFFFFFFF
 _SPARE = 1.25
 """Tickets for each ranked slot, before those of slots that left are swept out: bytes against time."""
 _DEAD_TICKETS = 8
 """So many tickets of slots that left may lie about, however few are ranked."""
+
+
+def _fingerprint(key: str) -> int:
+    """Return 32 bits of *key*, never 0: the same in every process, so that what is seen can be seen again."""
+    return zlib.crc32(key.encode(errors="replace")) or 1
 
 
 class Ghosts:
@@ -50,16 +57,16 @@ class Ghosts:
         """Remember *key*, in a table for some *most* keys."""
         if not most <= 2 * len(self._table) <= 4 * most:
             self._table = array("I", bytes(most * self._table.itemsize))
-        name = hash(key)
-        self._table[name % len(self._table)] = name >> 32 & _FINGERPRINT | 1
+        mark = _fingerprint(key)
+        self._table[mark % len(self._table)] = mark
 
     def take(self, key: str) -> bool:
         """Forget *key*; tell whether it was remembered."""
         if not self._table:
             return False
-        name = hash(key)
-        place = name % len(self._table)
-        found = self._table[place] == name >> 32 & _FINGERPRINT | 1
+        mark = _fingerprint(key)
+        place = mark % len(self._table)
+        found = self._table[place] == mark
         if found:
             self._table[place] = 0
         return found
@@ -90,7 +97,8 @@ class Ranking:
     @property
     def bytes(self) -> int:
         """What the order itself takes."""
-        return QUEUE_BYTES * len(self._queue) + TICKET_BYTES * len(self._tickets) + self._ghosts.bytes
+        ghosts = max(GHOST_ROOM_BYTES * len(self._slots), self._ghosts.bytes)
+        return QUEUE_BYTES * len(self._queue) + TICKET_BYTES * len(self._tickets) + ghosts
 
     def enter(self, slot: Slot) -> None:
         """Give *slot*, whose key is new, a place."""

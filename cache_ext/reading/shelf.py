@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from cache_ext.reading.eviction import QUEUE_BYTES, TICKET_BYTES, Ranking
+from cache_ext.reading.eviction import GHOST_ROOM_BYTES, QUEUE_BYTES, TICKET_BYTES, Ranking
 from cache_ext.reading.expiry import DEADLINE_BYTES, Deadlines
 from cache_ext.reading.slot import Slot
 
-PLACE_BYTES = max(QUEUE_BYTES, TICKET_BYTES) + DEADLINE_BYTES
+PLACE_BYTES = max(QUEUE_BYTES, TICKET_BYTES) + GHOST_ROOM_BYTES + DEADLINE_BYTES
 """What a slot may need beside its own size."""
 
 
