@@ -76,9 +76,11 @@ def _is_at_rest(connection: Any) -> bool:
     line = connection._sock
     if line is None or (hasattr(line, "pending") and line.pending()):
         return False
-    poller = select.poll()
-    poller.register(line, select.POLLIN)
-    return not poller.poll(0)
+    known = getattr(connection, "poller", None)
+    if known is None or known[0] is not line:
+        known = connection.poller = line, select.poll()
+        known[1].register(line, select.POLLIN)
+    return not known[1].poll(0)
 
 
 def guarded(
