@@ -230,6 +230,22 @@ def test_an_invalidation_without_redis_is_queued_and_comes_first(make_cache, ser
     assert connected(make_cache(server.url)).get("k") in (MISS, "new")
 
 
+def test_what_is_set_without_redis_outdates_what_lies_there(make_cache, server):
+    """The older value does not come back with Redis: not here, once the new one has left L1, nor elsewhere."""
+    cache = connected(make_cache(server.url, op_timeout=0.4))
+    cache.set("k", "old", ttl=60)
+    server.pause()
+    lost(cache)
+    cache.set("k", "new", ttl=60)
+    assert cache.get("k") == "new"
+    server.resume()
+    back(cache)
+    until(lambda: not cache.runtime.outbox.waiting, "it was told")
+    cache.runtime.near.clear()
+    assert cache.get("k") is MISS
+    assert connected(make_cache(server.url)).get("k") is MISS
+
+
 def test_a_queued_invalidation_is_told_though_nobody_reads(make_cache, server):
     """The process that queued it tells Redis by itself once it is back; other processes rely on it."""
     cache, other = connected(make_cache(server.url, op_timeout=0.4)), connected(make_cache(server.url))

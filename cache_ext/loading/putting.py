@@ -62,6 +62,8 @@ class Putter:
             self._filler.release([key], token)
             raise
         stored = None if versions is None else self._filler.fill({key: slot}, departure)
+        if stored is None:
+            self._outbox.add(keys=[key])  # else what lies there, which is older, would come back
         self._near.replaced(key, token)
         self._flights.outdate([key])
         if stored is not None:
