@@ -231,7 +231,7 @@ def test_an_invalidation_without_redis_is_queued_and_comes_first(make_cache, ser
 
 
 def test_what_is_set_without_redis_outdates_what_lies_there(make_cache, server):
-    """The older value does not come back with Redis: not here, once the new one has left L1, nor elsewhere."""
+    """The older value does not come back with Redis, neither here, without a copy in L1, nor elsewhere."""
     cache = connected(make_cache(server.url, op_timeout=0.4))
     cache.set("k", "old", ttl=60)
     server.pause()
