@@ -115,7 +115,8 @@ def _doubled(loads: Sequence[Event], writes: Sequence[Event]) -> Iterator[str]:
 
 
 def _same(one: Event, other: Event) -> bool:
-    return bool(one["member"] == other["member"])
+    """Tell whether both are of one process; one that was started anew knows nothing of its forerunner."""
+    return bool(one["pid"] == other["pid"])
 
 
 def _told(read: Event, write: Event) -> str:

@@ -37,7 +37,7 @@ class Notes:
 
     def note(self, what: str, **facts: Any) -> None:
         """Append one event."""
-        line = json.dumps({"what": what, "member": self._member, **facts})
+        line = json.dumps({"what": what, "member": self._member, "pid": os.getpid(), **facts})
         os.write(self._file, line.encode() + b"\n")
 
 
