@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 from cache_ext.coherence.backplane import Backplane
@@ -45,7 +44,8 @@ def _epoch_only(self: Versions, key: str, entry: Any) -> Judgement:
 
 
 def _tags_only(self: Versions, key: str, entry: Any) -> Judgement:
-    return JUDGE(replace(self, epochs={**self.epochs, bucket_of(key): entry.epoch}), key, entry)
+    blind = Versions(self.now, {**self.epochs, bucket_of(key): entry.epoch}, self.standings)
+    return JUDGE(blind, key, entry)
 
 
 def _hard_only(self: Versions, key: str, entry: Any) -> Judgement:
