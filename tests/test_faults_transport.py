@@ -254,3 +254,11 @@ def test_caches_may_share_a_gateway(make_gateway, own_redis_server, namespace):
             epochs.append(store.begin({}, ["t"], b"12345678", 60.0).versions.epochs[bucket])
             assert client.get(space.run(bucket)).decode() == client.info("server")["run_id"]
     assert b"rolled back" not in epochs
+
+
+def test_a_lease_that_a_step_of_the_clock_prolonged_is_not_waited_for(make_cache, redis_url):
+    """The clock of Redis is set back while a lease is held: who waits looks again after its usual life."""
+    store, space = (made := connected(make_cache(redis_url))).runtime.store, made.runtime.keyspace
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(space.lease("k"), b"somebody", px=3_600_000 + LEASE_MS)
+    assert store.begin({"k": b""}, (), b"12345678", 60.0).busy == {"k": LEASE_MS / 1000}

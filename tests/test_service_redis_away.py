@@ -24,9 +24,9 @@ from tests.waiting import until
 pytestmark = [pytest.mark.service, pytest.mark.parametrize("server_kind", ["valkey"])]
 
 ENOUGH = 100  # requests
-# Seconds that no request exceeds. Redis costs it 0.1; but if a Redis that hung grants a lease to somebody who
-# has given up waiting for it, the next ones wait for the lease's end, 3 s. The rest is for a busy machine.
-SLOW = 6.0
+# Seconds that no request exceeds. Redis costs it 0.1; if a Redis that hung grants a lease to somebody who has
+# given up waiting for it, the next ones wait for a second, until it is given back. The rest: a busy machine.
+SLOW = 4.0
 UNSEEN = "/api/market/orderbook/ETH-USDC"  # nobody has asked for it, so only the exchange can tell
 
 Fault = Callable[[RunningServer], None]

@@ -214,7 +214,7 @@ def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence
             elif outcome == 1:
                 granted.add(key)
             else:
-                busy[key] = -outcome / 1000
+                busy[key] = min(-outcome, LEASE_MS) / 1000  # more is left only after the clock was set back
     return Started(Versions(now, epochs, standings), frozenset(granted), busy, changed)
 
 
