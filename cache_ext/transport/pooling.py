@@ -13,6 +13,9 @@ from redis.utils import SENTINEL
 
 from cache_ext.transport.budget import current_budget
 
+_PLAIN_QUEUES = hasattr(LifoQueue(), "mutex")
+"""Whether queues are the standard library's, whose parts are known; gevent puts its own in their place."""
+
 
 class PatientQueue(LifoQueue[Any]):
     """The pool's free connections; a request waits for one no longer than its budget lasts."""
@@ -26,6 +29,8 @@ class PatientQueue(LifoQueue[Any]):
 
     def get_nowait(self) -> Any:
         """Return a free connection or place, if there is one at once."""
+        if not _PLAIN_QUEUES:
+            return super().get_nowait()
         with self.mutex:
             if not self.queue:
                 raise Empty
@@ -33,6 +38,9 @@ class PatientQueue(LifoQueue[Any]):
 
     def put_nowait(self, item: Any) -> None:
         """Take *item* back."""
+        if not _PLAIN_QUEUES:
+            super().put_nowait(item)
+            return
         with self.mutex:
             if len(self.queue) >= self.maxsize:
                 raise Full
