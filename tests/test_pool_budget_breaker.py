@@ -204,6 +204,25 @@ def test_replies_never_meet_the_wrong_command(make_gateway):
     assert gateway.run([("ECHO", "mine")]) == [b"mine"]
 
 
+def test_a_line_that_the_server_has_closed_is_not_used_again(make_gateway):
+    """A connection that ended while it was idle costs nobody a failure: it is replaced before it is used."""
+    gateway = make_gateway(op_timeout=5.0, pool_size=2)
+    for _ in range(2):  # the second time, the line has been looked at before
+        (mine,) = gateway.run([("CLIENT", "ID")])
+        make_gateway().run([("CLIENT", "KILL", "ID", mine)])
+        assert gateway.run([("ECHO", "still here")]) == [b"still here"]
+
+
+def test_what_nobody_asked_for_is_taken_for_nobodys_answer(make_gateway):
+    """A connection on which something is left to read is not at rest, so it is not used as it is."""
+    gateway = make_gateway(op_timeout=5.0, pool_size=2)
+    connection = gateway.pool.get_connection()
+    connection.send_command("ECHO", "left over")
+    assert connection.can_read(5)
+    gateway.pool.release(connection)
+    assert gateway.run([("ECHO", "mine")]) == [b"mine"]
+
+
 def test_an_error_reply_is_an_error_and_leaves_the_line_in_order(make_gateway):
     """A refused command fails its whole batch, and the connection is good for the next."""
     gateway = make_gateway(op_timeout=5.0)

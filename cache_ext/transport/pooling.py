@@ -62,8 +62,10 @@ class SwiftPool(BlockingConnectionPool):
             connection = self.pool.get_nowait()
         except Empty:
             return self._made()
-        if connection is not None and _is_at_rest(connection):
-            return connection
+        if connection is not None:
+            if _is_at_rest(connection):
+                return connection
+            connection.disconnect()  # closed at the other end, or with a reply that somebody did not wait for
         self.pool.put_nowait(connection)
         return self._made()
 
