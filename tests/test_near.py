@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
 
 import pytest
@@ -72,8 +73,12 @@ def test_a_hit_takes_no_lock():
     """A read does not wait for whoever changes something."""
     cache = NearCache(LARGE)
     cache.put(slot(), cache.mark())
+    found = []
+    reader = threading.Thread(target=lambda: found.append(cache.get("k")), daemon=True)
     with cache._lock:
-        assert cache.get("k") is not None
+        reader.start()
+        reader.join(5)
+        assert len(found) == 1
 
 
 def test_what_is_past_all_use_goes_first():
@@ -100,6 +105,7 @@ def test_who_made_room_is_told_with_no_lock_held():
     gone = []
 
     def evicted(key, size):
+        assert not cache._lock.locked()
         gone.append((key, size, cache.get(key)))
         cache.delete([key])
 
@@ -112,6 +118,18 @@ def test_who_made_room_is_told_with_no_lock_held():
     cache.invalidate(["t"])
     cache.clear()
     assert len(gone) < 6
+
+
+def test_what_a_slot_comes_to_hold_counts():
+    """Bytes that it holds later are added wherever its place is, and may cost others theirs."""
+    cache = NearCache(10 * slot("k0").size)
+    for number in range(8):
+        cache.put(slot(f"k{number}"), cache.mark())
+    kept = cache.get("k7")
+    cache.settle("k7", kept.take, lambda: None, 2_000)
+    assert_whole(cache)
+    assert cache.sizes()[1] <= 10 * slot("k0").size
+    assert cache.get("k0") is None
 
 
 def test_a_cache_of_no_bytes_keeps_nothing():
