@@ -262,3 +262,10 @@ def test_a_lease_that_a_step_of_the_clock_prolonged_is_not_waited_for(make_cache
     with redis.Redis.from_url(redis_url) as client:
         client.set(space.lease("k"), b"somebody", px=3_600_000 + LEASE_MS)
     assert store.begin({"k": b""}, (), b"12345678", 60.0).busy == {"k": LEASE_MS / 1000}
+
+
+def test_what_is_not_a_request_may_take_longer(make_gateway, proxy):
+    """Administrative commands, and connecting for them, have `timeout`, however short `op_timeout` is."""
+    gateway = make_gateway(proxy.url, op_timeout=0.05, timeout=30.0)
+    proxy.delay(0.2)
+    assert gateway._run([("ECHO", "x")], "other", 30.0) == [b"x"]

@@ -179,7 +179,10 @@ class RedisGateway:
         wire = commands.wire if isinstance(commands, Prepared) else pack(commands)
         if len(wire) > SMALL_BYTES:  # a server that reads nothing blocks who sends much
             connection._sock.settimeout(self._patience(deadline))
-        connection.send_packed_command((wire,))
+            connection.send_packed_command((wire,))
+            connection._sock.settimeout(self._settings.op_timeout)
+        else:
+            connection.send_packed_command((wire,))
         parser = connection._parser  # ten times as fast as asking the connection, which adds nothing we use
         return [self._receive(connection, parser, deadline) for _ in commands]
 
@@ -191,7 +194,7 @@ class RedisGateway:
         while True:
             patience = self._patience(deadline)
             try:
-                if patience >= self._unhurried:
+                if self._unhurried <= patience <= self._settings.op_timeout:
                     return parser.read_response()
                 return parser.read_response(timeout=patience)
             except redis.TimeoutError:
