@@ -79,7 +79,7 @@ class Stage:
             self.do(what)
 
     def _sync(self) -> None:
-        """Return when a PING sent after this call was answered: all that was published before is here."""
+        """Return when a TIME asked after this call was answered: all that was published before is here."""
         trust, now = self._cache.runtime.trust, time.monotonic()
         until(lambda: trust.live_until > now + BOUND, "the backplane has caught up")
 

@@ -132,3 +132,22 @@ def test_life_is_counted_from_before_the_load(cache, origin):
         return 1
 
     assert cache.fetch("k", slow, ttl=60).age >= 0.15
+
+
+def test_the_clock_that_the_heartbeat_tells_is_rather_late(make_cache, redis_url):
+    """So that no entry that was just loaded is taken for one from the future, and none lives too long."""
+    cache = connected(make_cache(redis_url))
+    until(lambda: cache.runtime.trust.clock_ahead is not None, "it knows the clock")
+    for _ in range(50):
+        clock = cache.runtime.trust.store_clock(time.monotonic)
+        seconds, microseconds = cache.gateway.client.time()
+        if clock is not None:
+            assert 0 <= clock() - (seconds * 1000 + microseconds // 1000) < 1_000
+
+
+def test_a_vague_answer_tells_no_clock(make_cache, redis_url):
+    """An answer that took long may have been true at any moment of that; readers ask themselves then."""
+    cache = connected(make_cache(redis_url))
+    backplane = cache.runtime._backplane
+    backplane._answered(time.monotonic() - 0.5, time.monotonic(), time.time())
+    assert cache.runtime.trust.clock_ahead is None

@@ -132,10 +132,25 @@ def test_a_server_without_slots_is_asked_for_all_at_once(make_cache, redis_url):
     asked, run = [], cache.gateway.run
     cache.gateway.run = lambda commands, operation: asked.append(commands) or run(commands, operation)
     assert cache.get_or_load_many(MANY, lambda keys: {}) == {key: key for key in MANY}
-    assert [[command[0] for command in commands] for commands in asked] == [["MGET", "TIME"]]
+    assert [[command[0] for command in commands] for commands in asked] == [["MGET"]]
     cache.runtime.store.grouped = True
     assert cache.get_or_load_many(MANY, lambda keys: {}) == {key: key for key in MANY}
-    assert [command[0] for command in asked[1]] == ["MGET"] * BUCKETS + ["TIME"]
+    assert [command[0] for command in asked[1]] == ["MGET"] * BUCKETS
+
+
+def test_the_time_is_asked_for_by_who_has_no_heartbeat(make_cache, redis_url):
+    """A live backplane knows the clock of Redis; without one, each read asks."""
+    for pubsub, expected in ((True, ["MGET"]), (False, ["MGET", "TIME"])):
+        cache = make_cache(redis_url, pubsub=pubsub)
+        cache.start()
+        if pubsub:
+            until(lambda cache=cache: cache.runtime.trust.clock_ahead is not None, "it knows the clock")
+        asked, run = [], cache.gateway.run
+        cache.gateway.run = lambda commands, *more, run=run, asked=asked: (
+            asked.append(commands) or run(commands, *more)
+        )
+        cache.get("k")
+        assert [command[0] for command in asked[0]] == expected
 
 
 def test_a_server_of_a_cluster_is_recognised(make_cache, start_redis):

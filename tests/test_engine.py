@@ -421,7 +421,7 @@ def count_commands(server):
 
 
 def test_a_warm_batch_is_one_round_trip(make_cache, redis_server):
-    """A process with an empty L1 reads 100 keys with tags in one trip: an MGET a bucket and one TIME."""
+    """A process with an empty L1 reads 100 keys with tags in one trip of one MGET."""
     names = [f"price:{number}" for number in range(BATCH)]
     first, second = make_cache(redis_server.url), connected(make_cache(redis_server.url))
 
@@ -436,8 +436,8 @@ def test_a_warm_batch_is_one_round_trip(make_cache, redis_server):
     assert {found.layer for found in answer.values()} == {"l2"}
     used = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
     used = {name: calls for name, calls in used.items() if name in ("time", "mget", "get", "evalsha", "eval")}
-    assert used.pop("time") == 1
-    assert 1 <= used.pop("mget") <= 32
+    used.pop("time", None)  # the heartbeat
+    assert used.pop("mget") == 1
     assert used == {}
 
 

@@ -1,8 +1,8 @@
 """The subscriber: hears what other processes change, and knows how long silence may be trusted.
 
-The connection proves itself by its own heartbeat. Replies come in order, so when the answer to a PING is
-here, every message published before Redis saw that PING is here too. Hence L1 may be trusted until
-`BOUND` seconds after the *sending* of the last answered PING: no message older than that can be missing.
+The connection proves itself by its own heartbeat. Replies come in order, so when the answer to a TIME is
+here, every message published before Redis saw that TIME is here too. Hence L1 may be trusted until
+`BOUND` seconds after the *sending* of the last answered TIME: no message older than that can be missing.
 After a reconnect, or a hole in a bucket's numbering, the generation changes, and whatever L1 holds from an
 older one must be revalidated before it counts.
 """
@@ -19,14 +19,16 @@ from cache_ext import metrics
 from cache_ext.coherence import messages
 from cache_ext.entry import Version
 from cache_ext.errors import PayloadError, StoreUnavailable
-from cache_ext.transport.subscription import Pong, Published, Subscription
+from cache_ext.transport.subscription import Beat, Published, Subscription
 
 log = logging.getLogger(__name__)
 
 BOUND = 1.0
 """Seconds that an L1 hit may lag behind an applied invalidation at most; judged at every read."""
 HEARTBEAT = 0.25
-"""Seconds between PINGs; several fit into the bound, so that one late answer costs nothing."""
+"""Seconds between beats; several fit into the bound, so that one late answer costs nothing."""
+PROMPT = 0.02
+"""Seconds. An answer that took longer tells the store's clock too vaguely: readers ask themselves."""
 RETRY = 0.25
 """Seconds between attempts to subscribe again."""
 
@@ -36,9 +38,10 @@ class Trust:
 
     A slot counts if its generation is this one and the clock has not passed `live_until`. `positions` tells,
     by bucket, an epoch and a sequence number that the bucket has reached, as far as this process knows.
+    `clock_ahead`: seconds by which the store's clock (Unix time) is ahead of the monotonic one, at most.
     """
 
-    __slots__ = ("generation", "live_until", "positions")
+    __slots__ = ("clock_ahead", "generation", "live_until", "positions")
 
     def __init__(
         self,
@@ -48,6 +51,14 @@ class Trust:
         self.generation = 0
         self.live_until = live_until
         self.positions = positions
+        self.clock_ahead: float | None = None
+
+    def store_clock(self, monotonic: Callable[[], float]) -> Callable[[], int] | None:
+        """Return what tells the store's clock, Unix ms, rather late than early; None if unknown."""
+        ahead = self.clock_ahead
+        if ahead is None or monotonic() >= self.live_until:
+            return None
+        return lambda: int((monotonic() + ahead) * 1000) + 1
 
 
 class Backplane:
@@ -83,7 +94,7 @@ class Backplane:
         self._monotonic = monotonic
         self._stopped = threading.Event()
         self._sequences: dict[bytes, int] = {}
-        self._pings: deque[float] = deque()
+        self._asked: deque[float] = deque()
         self._last_answered = -math.inf
         self._subscribed = -math.inf
         self._subscription: Subscription | None = None
@@ -118,7 +129,7 @@ class Backplane:
         subscription = self._subscription = self._subscribe(self._channels)
         try:
             self._sequences.clear()
-            self._pings.clear()
+            self._asked.clear()
             self._subscribed = self._monotonic()
             patience = BOUND
             while not self._stopped.is_set():
@@ -126,30 +137,32 @@ class Backplane:
                 now = self._monotonic()
                 if isinstance(received, Published):
                     self._publish(received)
-                elif isinstance(received, Pong) and self._pings:
-                    self._answered(self._pings.popleft(), now)
+                elif isinstance(received, Beat) and self._asked:
+                    self._answered(self._asked.popleft(), now, received.time)
                 patience = self._beat(subscription, now)
         finally:
             self._subscription = None
             subscription.close()
 
     def _beat(self, subscription: Subscription, now: float) -> float:
-        """Send a PING if one is due; return how long to listen until the next, seconds."""
+        """Ask for the time if that is due; return how long to listen until the next, seconds."""
         if not subscription.confirmed:
             if now - self._subscribed > BOUND:
                 raise StoreUnavailable("not confirmed")
             return BOUND
-        if self._pings and now - self._pings[0] > BOUND:
+        if self._asked and now - self._asked[0] > BOUND:
             raise StoreUnavailable("no heartbeat")
-        last = self._pings[-1] if self._pings else self._last_answered
+        last = self._asked[-1] if self._asked else self._last_answered
         due = last + HEARTBEAT
         if now >= due:
-            subscription.ping()
-            self._pings.append(now)
+            subscription.ask_time()
+            self._asked.append(now)
             return HEARTBEAT
         return due - now
 
-    def _answered(self, sent: float, now: float) -> None:
+    def _answered(self, sent: float, now: float, store_time: float) -> None:
+        # As if the answer had come at once: the store's clock is not later than this tells.
+        self.trust.clock_ahead = store_time - sent if now - sent <= PROMPT else None
         metrics.backplane_lag.observe(now - sent)
         if self.trust.live_until == -math.inf:
             self._reached.update(self._ask_positions())
@@ -183,4 +196,5 @@ class Backplane:
         if self.trust.live_until > -math.inf:
             metrics.backplane_gaps.inc()
             self.trust.live_until = -math.inf
+            self.trust.clock_ahead = None
             self._gap()

@@ -76,7 +76,7 @@ class Reader:
             tags.update(known, self._tags.get(key, ()))
         try:
             self._outbox.settle(self._store)
-            snapshot = self._store.read(tags_of.keys(), tags)
+            snapshot = self._store.read(tags_of.keys(), tags, self._trust.store_clock(self._monotonic))
             found = self._usual(tags_of, snapshot, since, now) if terms is ANY else {}
             if len(found) == len(tags_of):
                 return found

@@ -7,7 +7,7 @@ that spans buckets. Each method is one round trip, however many names it is give
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -39,7 +39,7 @@ class Versions(NamedTuple):
     """The store's state at one moment: its clock, the epochs of buckets and the standings of tags.
 
     Args:
-        now: the store's clock, Unix ms.
+        now: the store's clock, Unix ms; a little late rather than early.
         epochs: by bucket; a bucket without one is absent.
         standings: by tag; a tag whose version is not known is absent.
     """
@@ -113,8 +113,15 @@ class Store(Protocol):
     name: str
     """Signs what it tells other processes, so that this one knows its own messages; "" if it tells none."""
 
-    def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
-        """Return what lies at *keys*, the epochs of all buckets concerned, the standings of *tags*."""
+    def read(
+        self, keys: Collection[str], tags: Collection[str], clock: Callable[[], int] | None = None
+    ) -> Snapshot:
+        """Return what lies at *keys*, the epochs of all buckets concerned, the standings of *tags*.
+
+        Args:
+            clock: tells the store's clock, Unix ms, rather late than early; called when the answer is here.
+                Without it the store is asked.
+        """
 
     def begin(
         self,

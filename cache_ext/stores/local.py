@@ -35,7 +35,9 @@ class LocalStore:
         self._standings: dict[str, Standing] = {}
         self._leases: dict[str, bytes] = {}
 
-    def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
+    def read(
+        self, keys: Collection[str], tags: Collection[str], clock: Callable[[], int] | None = None
+    ) -> Snapshot:
         """See `Store.read`; there are never bytes to find."""
         with self._lock:
             return Snapshot(self._versions(tags), {})

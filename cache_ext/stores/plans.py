@@ -23,13 +23,13 @@ def by_bucket(names: Iterable[str]) -> dict[int, list[str]]:
 
 
 class Plan:
-    """A read of *keys*, the versions of *tags* and the epochs of all their buckets, with the clock.
+    """A read of *keys*, the versions of *tags* and the epochs of all their buckets; timed with the clock.
 
     Args:
         grouped: one command for each bucket instead of one for all: a cluster refuses anything else.
     """
 
-    __slots__ = ("_buckets", "_keys", "_reorder", "commands", "tags")
+    __slots__ = ("_buckets", "_keys", "_reorder", "places", "tags", "timed", "untimed")
 
     def __init__(self, space: KeySpace, keys: Collection[str], tags: Collection[str], grouped: bool) -> None:
         self._keys = tuple(keys)
@@ -50,7 +50,9 @@ class Plan:
             commands = [("MGET", *[places[at] for at in mine]) for mine in groups.values()]
             sent = list(chain.from_iterable(groups.values()))
             self._reorder = sorted(range(len(sent)), key=sent.__getitem__)
-        self.commands = Prepared([*commands, ("TIME",)])
+        self.places = len(places)
+        self.timed = Prepared([*commands, ("TIME",)])
+        self.untimed = Prepared(commands)
 
     def sorted(
         self, replies: Sequence[Sequence[Any]]

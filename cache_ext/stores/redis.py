@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -51,12 +51,19 @@ class RedisStore:
         self.name = new_stamp().decode()
         """Signs what this process tells the others, so that it knows its own messages."""
 
-    def read(self, keys: Collection[str], tags: Collection[str]) -> Snapshot:
+    def read(
+        self, keys: Collection[str], tags: Collection[str], clock: Callable[[], int] | None = None
+    ) -> Snapshot:
         """See `Store.read`."""
         plan = self._plans.get(keys, tags, self.grouped or self._gateway.clustered)
-        *found, time = self._gateway.run(plan.commands, "read")
+        if clock is None or not plan.places:
+            *found, time = self._gateway.run(plan.timed, "read")
+            now = _milliseconds(time)
+        else:
+            found = self._gateway.run(plan.untimed, "read")
+            now = clock()
         epochs, blobs, versions = plan.sorted(found)
-        return Snapshot(Versions(_milliseconds(time), epochs, dict(_standings(plan.tags, versions))), blobs)
+        return Snapshot(Versions(now, epochs, dict(_standings(plan.tags, versions))), blobs)
 
     def begin(
         self, seen: Mapping[str, bytes | None], tags: Collection[str], token: bytes, life: float

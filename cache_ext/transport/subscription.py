@@ -17,14 +17,16 @@ class Published(NamedTuple):
     data: bytes
 
 
-class Pong(NamedTuple):
-    """The answer to the oldest PING that is not answered yet."""
+class Beat(NamedTuple):
+    """The answer to the oldest `ask_time` that is not answered yet: the server's clock, Unix seconds."""
+
+    time: float
 
 
 class Subscription:
     """Listens on *channels* through one of the pool's connections. Used by one thread.
 
-    RESP3 lets PING go over a subscribed connection; its answer comes in order with the messages.
+    RESP3 lets commands go over a subscribed connection; their answers come in order with the messages.
 
     Raises:
         StoreUnavailable: from every method, when the line is gone.
@@ -47,23 +49,24 @@ class Subscription:
         """Whether the server has confirmed every channel."""
         return self._unconfirmed == 0
 
-    def ping(self) -> None:
-        """Send a heartbeat."""
+    def ask_time(self) -> None:
+        """Ask for the server's clock: a heartbeat that says something."""
         with translated():
-            self._connection.send_command("PING")
+            self._connection.send_command("TIME")
 
-    def receive(self, patience: float) -> Published | Pong | None:
+    def receive(self, patience: float) -> Published | Beat | None:
         """Return what comes next, None if nothing of interest came within *patience* seconds."""
         with translated():
             if not self._connection.can_read(patience):
                 return None
             reply = self._connection.read_response(push_request=True, disconnect_on_error=False)
-        if not isinstance(reply, list):
-            return Pong()
-        kind, channel, data = reply[:3]
-        if kind == b"message":
-            return Published(channel, data)
-        self._unconfirmed -= kind == b"subscribe"
+        match reply:
+            case [b"message", bytes(channel), bytes(data)]:
+                return Published(channel, data)
+            case [b"subscribe", *_]:
+                self._unconfirmed -= 1
+            case [bytes(seconds), bytes(microseconds)] if (seconds + microseconds).isdigit():
+                return Beat(int(seconds) + int(microseconds) / 1e6)
         return None
 
     def interrupt(self) -> None:
