@@ -130,7 +130,7 @@ def attached():
         attached(),
         FileNotFoundError(2, "gone", "file.txt"),
     ],
-    ids=repr,
+    ids=lambda error: repr(error).partition(" at 0x")[0],
 )
 def test_what_its_args_do_not_make_again_is_not_kept(error):
     """Args that cannot be kept, or that make another error, or not all of it, are UnsupportedValue."""
