@@ -97,14 +97,14 @@ JUDGE, SHARED = Versions.judge, Looks._shared
 SCRIPT = RedisGateway.script
 
 
-def _live_forever(self: Backplane, sent: float, now: float) -> None:
-    ANSWERED(self, sent, now)
+def _live_forever(self: Backplane, sent: float, now: float, store_time: float) -> None:
+    ANSWERED(self, sent, now, store_time)
     self.trust.live_until = math.inf
 
 
-def _same_generation(self: Backplane, sent: float, now: float) -> None:
+def _same_generation(self: Backplane, sent: float, now: float, store_time: float) -> None:
     generation = self.trust.generation
-    ANSWERED(self, sent, now)
+    ANSWERED(self, sent, now, store_time)
     self.trust.generation = generation
 
 

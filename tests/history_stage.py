@@ -126,9 +126,9 @@ class Stage:
             if not self._losing:
                 publish(received)
 
-        def answers(sent: float, now: float) -> None:
+        def answers(*beat: float) -> None:
             self._muted.wait(20)
-            answered(sent, now)
+            answered(*beat)
 
         def subscribes(channels: Any) -> Any:
             self._subscribing.wait(20)

@@ -140,7 +140,7 @@ def test_what_contradicts_itself_is_not_kept(make_cache, redis_url):
     other.get_or_load("twin", lambda: "new", policy=SLOW, tags=["red"])
     asking = cache.runtime.store.read
 
-    def away(keys, tags):
+    def away(*asked):
         raise StoreUnavailable
 
     def load():
