@@ -311,6 +311,7 @@ def test_a_cut_backplane_is_revalidated_and_goes_on(make_cache, server):
     assert cache.get("k") is MISS
     stop.go()
     until(lambda: cache.runtime.trust.generation > generation, "the backplane is back")
+    connected(cache)
     assert cache.get("k") is MISS
     assert cache.fetch("other", lambda: "new", policy=SLOW, tags=["u"]).layer == "l2"
     assert cache.fetch("other", lambda: "new", policy=SLOW, tags=["u"]).layer == "l1"
