@@ -146,7 +146,7 @@ def test_the_time_is_asked_for_by_who_has_no_heartbeat(make_cache, redis_url, mo
         cache = make_cache(redis_url, pubsub=pubsub)
         cache.start()
         if pubsub:
-            until(lambda cache=cache: cache.runtime.trust.clock_ahead is not None, "it knows the clock")
+            connected(cache)
         asked, run = [], cache.gateway.run
         cache.gateway.run = lambda commands, *more, run=run, asked=asked: (
             asked.append(commands) or run(commands, *more)
