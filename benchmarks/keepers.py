@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 
 from msgspec import Raw
@@ -82,7 +83,7 @@ class Lru:
             self._left += item.size
 
 
-class Flagged:
+class Flagged(ABC):
     """What Sieve, S3Fifo and Gds have in common: a hit only counts, a miss makes room first."""
 
     def __init__(self, max_bytes: int, mean: float) -> None:
@@ -113,16 +114,16 @@ class Flagged:
             self.left += item.size
             self.unlink(item)
 
+    @abstractmethod
     def admit(self, item: Item) -> None:
         """Give *item* its place."""
-        raise NotImplementedError
 
-    def unlink(self, item: Item) -> None:
+    def unlink(self, item: Item) -> None:  # noqa: B027 (where places end by themselves there is nothing to do)
         """Take its place."""
 
+    @abstractmethod
     def evict(self, now: float) -> None:
         """Make some room, or come nearer to it."""
-        raise NotImplementedError
 
 
 class Sieve(Flagged):

@@ -20,6 +20,7 @@ from cache_ext.entry import Entry, new_stamp
 from cache_ext.keys import bucket_of
 from cache_ext.reading.found import token_of
 from tests.caches import connected
+from tests.entries import entry
 from tests.kept_values import DIFFICULT, VALUES, shape
 
 SECRET, OLD_SECRET = "n" * 32, "o" * 32
@@ -36,23 +37,6 @@ def values():
 def codec(*secrets, largest=2**20):
     """Return a codec of entries."""
     return EntryCodec(ValueCodec(), KeyRing(secrets), largest)
-
-
-def entry(**changes):
-    """Return an entry that is in order, but for *changes*."""
-    fields = {
-        "format": FORMAT,
-        "token": new_stamp(),
-        "epoch": b"epoch",
-        "loaded_at": 1_700_000_000_000,
-        "ttl": 60_000,
-        "stale_for": 0,
-        "load_time": 5,
-        "tags": (("t", b"epoch", 3),),
-        "sealed": False,
-        "payload": msgspec.Raw(msgspec.msgpack.encode({"price": 1})),
-    }
-    return Entry(**(fields | changes))
 
 
 @given(VALUES)

@@ -12,7 +12,8 @@ from cache_ext import PayloadError
 from cache_ext.codec.entries import AS_OF_MS, FORMAT, NEW_FORMAT, TOKEN_AT, EntryCodec
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
-from cache_ext.entry import Entry, new_stamp
+from cache_ext.entry import Entry
+from tests import entries
 from tests.older_program import OlderCodec, OlderEntry
 
 SECRET = "s" * 32
@@ -43,20 +44,8 @@ def both():
 
 
 def entry(**changes):
-    """Return an entry that format 1 can say, but for *changes*."""
-    fields = {
-        "format": FORMAT,
-        "token": new_stamp(),
-        "epoch": b"epoch",
-        "loaded_at": 1_700_000_000_000,
-        "ttl": 60_000,
-        "stale_for": 0,
-        "load_time": 5,
-        "tags": (("t", b"epoch", 3),),
-        "sealed": False,
-        "payload": Raw(PAYLOAD),
-    }
-    return Entry(**(fields | changes))
+    """Return an entry that is worth compressing, and in order but for *changes*."""
+    return entries.entry(**({"payload": Raw(PAYLOAD)} | changes))
 
 
 @given(PLAIN)
