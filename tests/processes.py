@@ -34,7 +34,7 @@ os.execvp(command[0], command)
 
 def free_port() -> int:
     """Return a loopback TCP port that nothing listens on at the moment."""
-    for port in random.sample(PORTS, TRIES):
+    for port in random.SystemRandom().sample(PORTS, TRIES):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -30,6 +30,8 @@ from cache_ext.transport.budget import unbudgeted
 
 log = logging.getLogger(__name__)
 
+_chance = random.SystemRandom().random
+"""Of the system, since an application may seed `random` to be the same in all its processes."""
 UNTRUSTED = -1
 """The generation of slots that the store does not know."""
 _UNKNOWN = Version(b"", 0)
@@ -107,7 +109,7 @@ class Origin:
         late: LateTags,
         monotonic: Callable[[], float],
         announce: events.Announce = events.unheard,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
     ) -> None:
         self._announce = announce
         self._reader = reader

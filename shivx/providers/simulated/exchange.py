@@ -21,6 +21,7 @@ from shivx.providers.simulated.tape import Tape
 DEFAULT_SEED = 1
 MAX_CANDLES = 5000
 """The most candles that one call answers with; of a longer range, the newest."""
+_draw = random.SystemRandom().random
 
 
 def _sleep(seconds: float) -> None:
@@ -69,7 +70,7 @@ class SimulatedExchange:
         timeout: float = 10.0,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = _sleep,
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] = _draw,
     ) -> None:
         if not (latency >= 0.0 and 0.0 <= failure_rate <= 1.0 and timeout > 0.0):
             raise ValueError(f"out of range: {latency=}, {failure_rate=}, {timeout=}")
