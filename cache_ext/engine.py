@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from itertools import repeat
 from typing import Any, TypeVar, Unpack
 
 from cache_ext.codec.entries import EntryCodec
@@ -19,11 +20,11 @@ from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
 from cache_ext.events import Announcer
 from cache_ext.hooks.registry import Registry
-from cache_ext.keys import check_name, check_tags
+from cache_ext.keys import check_all, check_name, check_tags
 from cache_ext.loading.origin import Job, refuse_async
 from cache_ext.policy import CachePolicy, policy_for
 from cache_ext.reading.bypass import bypassing, is_bypassed
-from cache_ext.reading.fetched import Fetched, Outcome, values_of
+from cache_ext.reading.fetched import Fetched, Outcome
 from cache_ext.reading.fetching import Fetcher
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.terms import Wishes, terms_of
@@ -87,7 +88,8 @@ class TieredCache:
             return MISS
         self.runtime.start()
         with budget(self.settings.op_timeout, of_call=True):
-            found = self.runtime.looks.read({check_name(key): ()}, terms_of(policy, {}, shares=False))[key]
+            terms = terms_of(policy, {}, shares=False)
+            found = self.runtime.looks.look({check_name(key): ()}, terms, plain=False).found[key]
         if (slot := found.fresh_at(now := time.monotonic())) is None:
             self._fetcher.count(key, policy.name, "none", Outcome.MISS, 0.0)
             return MISS
@@ -169,7 +171,7 @@ class TieredCache:
         """
         names = list(dict.fromkeys(keys))
         policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job(names, loader, policy, tags_for or (lambda _: ()), wishes, loader)
+        job = self._job(names, loader, policy, tags_for, wishes, loader)
         return self._fetcher.fetch(names, job)
 
     def get_or_load(
@@ -186,7 +188,9 @@ class TieredCache:
         if not wishes and (slot := self._near(key, policy)) is not None:
             known: T = slot.take()
             return known
-        value: T = self.fetch(key, loader, ttl=ttl, policy=policy, tags=tags, **wishes).value
+        policy = policy_for(ttl, policy, self.settings.default_ttl)
+        job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, wishes, loader)
+        value: T = self._fetcher.value(key, job)
         return value
 
     def get_or_load_many(
@@ -204,7 +208,9 @@ class TieredCache:
         Raises:
             The first exception that *loader* raised, or gave in place of a value.
         """
-        return values_of(self.fetch_many(keys, loader, ttl=ttl, policy=policy, tags_for=tags_for, **wishes))
+        names = list(dict.fromkeys(keys))
+        policy = policy_for(ttl, policy, self.settings.default_ttl)
+        return self._fetcher.values(names, self._job(names, loader, policy, tags_for, wishes, loader))
 
     def delete(self, *keys: str) -> Receipt:
         """Remove *keys*; loads of them that are under way are not stored."""
@@ -240,10 +246,10 @@ class TieredCache:
         keys: Sequence[str],
         loader: ManyLoader,
         policy: CachePolicy,
-        tags_for: Callable[[str], Iterable[str]],
+        tags_for: Callable[[str], Iterable[str]] | None,
         wishes: Wishes,
         given: Callable[..., Any] | None = None,
     ) -> Job:
         refuse_async(given)
-        tags_of = {check_name(key): check_tags(tags_for(key)) for key in keys}
+        tags_of = check_all(keys, map(tags_for, keys) if tags_for is not None else repeat((), len(keys)))
         return Job(loader, policy, tags_of, terms_of(policy, wishes, shares=self.gateway is not None))

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
+from typing import Any
 
 from cache_ext.errors import ConfigurationError
 
@@ -68,13 +69,16 @@ def check_name(name: str) -> str:
     Raises:
         ConfigurationError: not text, empty, too long, or with control characters or lone surrogates.
     """
-    if not isinstance(name, str):
-        raise ConfigurationError(f"a key or tag is text, not {type(name).__name__}")
-    return _checked(name)
+    try:
+        return _checked(name)
+    except TypeError:  # it cannot be looked up, hence is no text
+        return _checked.__wrapped__(name)
 
 
 @lru_cache(_KNOWN_NAMES)
 def _checked(name: str) -> str:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a key or tag is text, not {type(name).__name__}")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
@@ -95,6 +99,18 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
         return _checked_tags(given)
     except TypeError:  # something among them cannot be looked up, hence is no text
         return _checked_tags.__wrapped__(given)
+
+
+def check_all(keys: Collection[str], tags: Iterable[Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Return, by key, the *tags* of each of *keys*, checked as `check_name` and `check_tags` do."""
+    given = list(tags)
+    try:
+        if set(map(type, given)) == {tuple}:
+            listed: Iterable[Any] = given
+            return dict(zip(map(_checked, keys), map(_checked_tags, listed), strict=True))
+    except TypeError:
+        pass  # as below
+    return dict(zip(map(check_name, keys), map(check_tags, given), strict=True))
 
 
 @lru_cache(_KNOWN_NAMES)

@@ -371,14 +371,14 @@ def entry_under(*tags):
 )
 def test_an_entry_is_judged_by_both_numbers(standing, noted, judgement):
     """Older than the hard one or newer than both is gone; older than the soft one is stale."""
-    versions = Versions(10, {bucket_of("k"): b"e", bucket_of(TAG): b"e"}, {TAG: standing})
+    versions = Versions(10, {bucket_of("k"): b"e", bucket_of(TAG): b"e"}, {TAG: standing.stored})
     assert versions.judge("k", entry_under((TAG, noted))) is judgement
 
 
 def test_the_worst_of_the_tags_decides():
     """One good tag does not help, nor does a stale one hide one that is gone."""
     epochs = {bucket_of(name): b"e" for name in ("k", "a", "b", "c")}
-    versions = Versions(10, epochs, {"a": Standing(1), "b": Standing(1, 5), "c": Standing(6)})
+    versions = Versions(10, epochs, {"a": b"1", "b": b"1:5", "c": b"6"})
     assert versions.judge("k", entry_under(("a", 1), ("b", 1))) is Judgement.STALE
     assert versions.judge("k", entry_under(("b", 1), ("c", 1))) is Judgement.GONE
     assert versions.judge("k", entry_under(("c", 1), ("b", 1))) is Judgement.GONE

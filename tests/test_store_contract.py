@@ -100,7 +100,7 @@ def test_a_store_tells_soft_from_hard(store):
     """A reader sees both numbers; a hard invalidation ends what the soft ones before it left."""
 
     def standing():
-        return store.read([], ["t"]).versions.standings["t"]
+        return store.read([], ["t"]).versions.standing("t")
 
     first = start(store, tags=["t"]).versions.of("t").counter
     soft = store.invalidate(["t"], soft=True)["t"].counter
@@ -289,7 +289,7 @@ def test_a_lost_version_does_not_come_back_as_stale(redis_store, raw, space):
     first = start(redis_store, tags=["t"]).versions.of("t").counter
     redis_store.invalidate(["t"], soft=True)
     raw.delete(space.version("t"))
-    assert start(redis_store, tags=["t"]).versions.standings["t"].hard > first
+    assert start(redis_store, tags=["t"]).versions.standing("t").hard > first
     raw.delete(space.version("t"))
     redis_store.invalidate(["t"], soft=True)
     assert not raw.exists(space.version("t"))

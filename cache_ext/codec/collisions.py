@@ -61,8 +61,6 @@ def refuse_other_keys(packed: bytes | memoryview | Raw) -> None:
 
     Bodies of extensions are not looked into. What is no msgpack at all is left to the decoder to find.
     """
-    if len(memoryview(packed)) < HARMLESS_BYTES:
-        return
     data = bytes(packed)
     if any(map(data.__contains__, _LARGE_MAPS)):
         try:

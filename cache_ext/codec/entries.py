@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ _FIELDS = {FORMAT: 10, NEW_FORMAT: 14}
 _HEADS = {bytes([0x90 + count, number, 0xC4, TOKEN_BYTES]): number for number, count in _FIELDS.items()}
 """How the bytes of each format start: an array of so many fields, the format, a bin of eight bytes."""
 _NOTHING = Raw(b"\xc0")
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What bytes that are no entry make the decoder raise."""
 
 
 class EntryCodec:
@@ -89,7 +92,7 @@ class EntryCodec:
             raise PayloadError(f"not an entry of format {FORMAT} or {NEW_FORMAT}")
         try:
             entry = self._decoder.decode(blob)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise PayloadError(f"not an entry: {error}") from error
         if entry.as_of is not None and entry.as_of not in AS_OF_MS:
             raise PayloadError("a time of data out of range")
@@ -100,6 +103,25 @@ class EntryCodec:
             plain = decompress(_unbin(entry), self._max_bytes)
             entry = msgspec.structs.replace(entry, payload=Raw(plain))
         return entry
+
+    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, Entry]:
+        """Return, by key, those entries whose payload is a value that lies there as it is.
+
+        As most are; `decode` tells what the others are, or what is wrong with them.
+        """
+        entries, decode, most = {}, self._decoder.decode, self._max_bytes
+        for key, blob in blobs.items():
+            if blob[:TOKEN_AT] not in _HEADS or len(blob) > most:
+                continue
+            try:
+                entry = decode(blob)
+            except _UNREADABLE:
+                continue
+            if entry.sealed or entry.compressed or entry.failed:
+                continue
+            if entry.as_of is None or entry.as_of in AS_OF_MS:
+                entries[key] = entry
+        return entries
 
 
 def _bin(data: bytes) -> bytes:

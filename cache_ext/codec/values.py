@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
@@ -121,7 +121,7 @@ class ValueCodec:
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._ext_in)
-        self._wary = msgspec.msgpack.Decoder(ext_hook=self._wary_ext_in)
+        self._decode_warily = msgspec.msgpack.Decoder(ext_hook=self._wary_ext_in).decode
         self._by_type: dict[type, _Registered] = {}
         self._by_name: dict[str, _Registered] = {}
 
@@ -176,10 +176,23 @@ class ValueCodec:
             PayloadError: it stands for none.
         """
         try:
-            refuse_other_keys(payload)
-            return self._wary.decode(payload)
+            if len(memoryview(payload)) >= HARMLESS_BYTES:
+                refuse_other_keys(payload)
+            return self._decode_warily(payload)
         except _DECODE_FAILURES as error:
             raise PayloadError(f"undecodable value: {error}") from error
+
+    def decode_all(self, payloads: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+        """Return the values of *payloads*, by key, without those that stand for none."""
+        values, decode = {}, self._decode_warily
+        for key, payload in payloads.items():
+            try:
+                if len(memoryview(payload)) >= HARMLESS_BYTES:
+                    refuse_other_keys(payload)
+                values[key] = decode(payload)
+            except (PayloadError, *_DECODE_FAILURES):
+                continue
+        return values
 
     def decoding(self, payload: bytes | msgspec.Raw) -> Callable[[], Any]:
         """Return what decodes *payload*, which is known to be good, as often as it is called."""
@@ -211,7 +224,7 @@ class ValueCodec:
     def _wary_ext_in(self, code: int, body: memoryview) -> Any:
         if len(body) >= HARMLESS_BYTES:
             refuse_other_keys(body)
-        content = self._wary.decode(body)
+        content = self._decode_warily(body)
         if code == _REGISTERED:
             return self._registered_in(content)
         held: type = type(content)

@@ -159,7 +159,7 @@ class Loading:
         for flight in aloft.values():
             flight.wake.clear()
         since, began, token = self.moment(), self._monotonic(), new_stamp()
-        tags = job.tags(aloft) | self._reader.remembered(aloft)
+        tags = job.tags(aloft) | self._reader.known.of(aloft)
         positions = self._trust.positions()
         try:
             self._outbox.settle(self._store)

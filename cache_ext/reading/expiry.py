@@ -38,7 +38,6 @@ class Deadlines:
     def add(self, slot: Slot) -> None:
         """Note when *slot*, which is among the slots, ends."""
         heapq.heappush(self._deadlines, (slot.stale_until, slot.key))
-        self.sweep()
 
     def sweep(self) -> None:
         """Keep the deadlines of slots that left few beside those of slots that are here."""

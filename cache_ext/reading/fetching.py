@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from cache_ext import events
 from cache_ext.loading.loaded import NotLoaded, answer_of, as_of_seconds
 from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.bypass import is_bypassed
-from cache_ext.reading.fetched import Fetched, Outcome
+from cache_ext.reading.fetched import Fetched, Outcome, values_of
 from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
+from cache_ext.reading.sight import Sight
 from cache_ext.reading.slot import Slot
-from cache_ext.reading.terms import OlderThanSeen
+from cache_ext.reading.terms import ANY, OlderThanSeen
 from cache_ext.runtime import Runtime
 from cache_ext.transport.budget import budget
 
@@ -63,25 +65,58 @@ class Fetcher:
 
     def fetch(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
         """Return each of *keys*, or why there is none."""
-        return (self._direct if is_bypassed() else self._many)(keys, job)
+        if is_bypassed():
+            return self._direct(keys, job)
+        results, sight = self._answers(keys, job)
+        now = self._monotonic()
+        for key in sight.values:
+            results[key] = self._plain(key, sight, now)
+        return {key: results[key] for key in keys}
 
-    def _many(self, keys: Collection[str], job: Job) -> dict[str, Fetched | Exception]:
+    def value(self, key: str, job: Job) -> Any:
+        """Return the value of *key*. Raises what there is in place of one."""
+        if is_bypassed():
+            results, values = self._direct([key], job), {}
+        else:
+            results, sight = self._answers([key], job)
+            values = sight.values
+        if key in values:
+            return values[key]
+        result = results[key]
+        if isinstance(result, Exception):
+            raise result
+        return result.value
+
+    def values(self, keys: Sequence[str], job: Job) -> dict[str, Any]:
+        """Return the values of *keys*, without those that the loader left out.
+
+        Raises:
+            The first other exception that there is in place of a value.
+        """
+        if is_bypassed():
+            return values_of(self._direct(keys, job))
+        results, sight = self._answers(keys, job)
+        if not results:
+            return sight.values
+        values = values_of(results) | sight.values
+        return {key: values[key] for key in keys if key in values}
+
+    def _answers(self, keys: Sequence[str], job: Job) -> tuple[dict[str, Fetched | Exception], Sight]:
+        """Return what there is of *keys*, and a sight whose plain hits are the rest."""
         self._runtime.start()
         results: dict[str, Fetched | Exception] = {}
-        missing = {}
-        for key in keys:
-            if not self._runtime.near.has(key):
-                missing[key] = job.tags_of[key]
-                continue
-            slot, now = self._runtime.reader.near(key, job.terms), self._monotonic()
-            if slot is not None and now < slot.fresh_until:
-                results[key] = self._serve_fresh(slot, "l1", now, job)
-            else:
-                missing[key] = job.tags_of[key]
-        if missing:
-            with budget(self._runtime.settings.op_timeout, of_call=True):
-                results |= self._from_store(missing, job)
-        return {key: results[key] for key in keys}
+        missing = job.tags_of
+        if held := self._runtime.near.held(keys):
+            for key in held:
+                slot, now = self._runtime.reader.near(key, job.terms), self._monotonic()
+                if slot is not None and now < slot.fresh_until:
+                    results[key] = self._serve_fresh(slot, "l1", now, job)
+            if len(results) == len(keys):
+                return results, Sight()
+            missing = {key: tags for key, tags in missing.items() if key not in results}
+        with budget(self._runtime.settings.op_timeout, of_call=True):
+            rest, sight = self._from_store(missing, job)
+        return results | rest, sight
 
     def _direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
         """Return each of *keys* from the loader, past the cache."""
@@ -96,19 +131,22 @@ class Fetcher:
             results[key] = Fetched(made.value, Outcome.MISS, "origin", 0.0, ttl, made.as_of)
         return results
 
-    def _from_store(self, missing: Mapping[str, tuple[str, ...]], job: Job) -> dict[str, Fetched | Exception]:
+    def _from_store(
+        self, missing: Mapping[str, tuple[str, ...]], job: Job
+    ) -> tuple[dict[str, Fetched | Exception], Sight]:
         results: dict[str, Fetched | Exception] = {}
         wanted: dict[str, Found] = {}
         came, mark = self._monotonic(), self._runtime.near.mark()
-        looked = self._runtime.looks.read(missing, job.terms)
+        plain = job.terms is ANY and current_frame() is None and not events.hit.receivers
+        sight = self._runtime.looks.look(missing, job.terms, plain=plain)
+        if sight.values:
+            count = self._runtime.tally.counting(job.policy.name, "l2", "hit")
+            for _ in sight.values:
+                count()
+            if not sight.found:
+                return results, sight
         now = self._monotonic()
-        if current_frame() is None and not events.hit.receivers:
-            results = self._plain_hits(looked, now, job)
-            if len(results) == len(looked):
-                return results
-        for key, found in looked.items():
-            if key in results:
-                continue
+        for key, found in sight.found.items():
             slot, old = found.fresh_at(now), found.slot
             if slot is not None:
                 results[key] = self._serve_fresh(slot, found.layer, now, job)
@@ -119,29 +157,14 @@ class Fetcher:
                 wanted[key] = found
         if wanted:
             results |= self._load(wanted, job, mark, came)
-        return results
+        return results, sight
 
-    def _plain_hits(
-        self, looked: Mapping[str, Found], now: float, job: Job
-    ) -> dict[str, Fetched | Exception]:
-        """Return the hits with which there is nothing else to do: no frame, no receiver, no refresh."""
-        hits: dict[str, Fetched | Exception] = {}
-        count = {layer: self._runtime.tally.counting(job.policy.name, layer, "hit") for layer in ("l1", "l2")}
-        for key, found in looked.items():
-            slot, layer = found.slot, found.layer
-            if slot is None or not found.checked or now >= slot.early_at or slot.entry.failed:
-                continue
-            as_of, age = slot.entry.as_of, now - slot.loaded
-            hits[key] = Fetched(
-                slot.take(),
-                Outcome.HIT,
-                layer,
-                age if age > 0 else 0.0,
-                slot.fresh_until - now,
-                None if as_of is None else as_of_seconds(as_of),
-            )
-            count[layer]()
-        return hits
+    def _plain(self, key: str, sight: Sight, now: float) -> Fetched:
+        """Return a plain hit in full."""
+        entry = sight.entries[key]
+        age = max(0.0, now - sight.loaded(key))
+        as_of = as_of_seconds(entry.as_of)
+        return Fetched(sight.values[key], Outcome.HIT, "l2", age, entry.ttl / 1000 - age, as_of)
 
     def _load(
         self, wanted: Mapping[str, Found], job: Job, mark: int, came: float

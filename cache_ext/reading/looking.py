@@ -8,7 +8,7 @@ as an answer of L1, whose bound it keeps, and is not done while there is no live
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -17,26 +17,27 @@ from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader
+from cache_ext.reading.sight import Sight
 from cache_ext.reading.terms import ANY, Terms
 
 PATIENCE = 1.0
 """Seconds that one waits for another's look; it takes no longer than one may spend on Redis."""
-_Name = tuple[str, Collection[str]]
 
 
 class _Look:
     """One look under way, for all keys that one caller misses.
 
-    `found` is set before `landed`; what it lacks, whoever looked was killed before he found.
+    `sight` is set before `landed`; what it lacks, whoever looked was killed before he saw it.
     """
 
-    __slots__ = ("done", "found", "landed", "since")
+    __slots__ = ("done", "landed", "sight", "since", "tags_of")
 
-    def __init__(self, since: int) -> None:
+    def __init__(self, since: int, tags_of: Mapping[str, tuple[str, ...]]) -> None:
         self.since = since
+        self.tags_of = tags_of
         self.landed = False
         self.done: threading.Event | None = None
-        self.found: Mapping[str, Found] = {}
+        self.sight = Sight()
 
 
 class Looks:
@@ -48,77 +49,80 @@ class Looks:
         self._trust = trust
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._plain: dict[_Name, _Look] = {}
-        self._special: dict[Terms, dict[_Name, _Look]] = {}
+        self._plain: dict[str, _Look] = {}
+        self._special: dict[Terms, dict[str, _Look]] = {}
 
-    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> Mapping[str, Found]:
-        """Return what is found of each key, as `Reader.read` does, or as somebody is just being told.
-
-        Args:
-            tags_of, terms: as there, the tags as tuples.
-        """
+    def look(self, tags_of: Mapping[str, tuple[str, ...]], terms: Terms, *, plain: bool) -> Sight:
+        """Return what is seen of each key, as `Reader.look` does, or as somebody is just being told."""
         if self._monotonic() >= self._trust.live_until or not (terms is ANY or terms.shared):
-            return self._reader.read(tags_of, terms)
-        look = _Look(self._near.mark())
-        others = self._board(look, tags_of, terms)
+            return self._reader.look(tags_of, terms, plain=plain)
+        look = _Look(self._near.mark(), tags_of)
+        others = self._board(look, terms)
         mine = {key: tags for key, tags in tags_of.items() if key not in others} if others else tags_of
         try:
             if mine:
-                look.found = self._look(mine, terms)
+                look.sight = self._look(mine, terms, plain)
         finally:
             self._land(look, mine, terms)
         if not others:
-            return look.found
-        found, again = dict(look.found), {}
+            return look.sight
+        seen, again = {}, {}
         for key, other in others.items():
-            if (shared := self._shared(key, other)) is not None:
-                found[key] = shared
+            alike = other.tags_of[key] == tags_of[key]
+            if alike and (shared := self._shared(key, other)) is not None:
+                seen[key] = shared
             else:
                 again[key] = tags_of[key]
-        return found | self._reader.read(again, terms) if again else found
+        rest = self._reader.read(again, terms) if again else {}
+        return look.sight.with_found({**seen, **rest})
 
-    def _look(self, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, Found]:
+    def _look(self, tags_of: Mapping[str, tuple[str, ...]], terms: Terms, plain: bool) -> Sight:
         """Ask the store for what no look that has just ended brought into L1."""
-        if not any(map(self._near.has, tags_of)):
-            return self._reader.read(tags_of, terms)
+        held = self._near.held(tags_of)
+        if not held:
+            return self._reader.look(tags_of, terms, plain=plain)
         now, found = self._monotonic(), {}
-        for key in tags_of:
+        for key in held:
             slot = self._reader.near(key, terms)
             if slot is not None and now < slot.fresh_until:
                 found[key] = Found(slot, slot.entry.token, "l1")
         rest = {key: tags for key, tags in tags_of.items() if key not in found}
-        return found | self._reader.read(rest, terms) if rest else found
+        sight = self._reader.look(rest, terms, plain=plain) if rest else Sight()
+        return sight.with_found(found)
 
-    def _board(self, look: _Look, tags_of: Mapping[str, Collection[str]], terms: Terms) -> dict[str, _Look]:
-        """Have *look* stand for all keys that no other look is under way for; return those others."""
-        others = {}
+    def _board(self, look: _Look, terms: Terms) -> dict[str, _Look]:
+        """Have *look* stand for all its keys that no other look is under way for; return those others."""
         with self._lock:
             looks = self._plain if terms is ANY else self._special.setdefault(terms, {})
-            for name in tags_of.items():
-                other = looks.setdefault(name, look)
-                if other is not look:
-                    others[name[0]] = other
+            others = {key: looks[key] for key in look.tags_of if key in looks} if looks else {}
+            if others:
+                looks.update({key: look for key in look.tags_of if key not in others})
+            else:
+                looks.update(dict.fromkeys(look.tags_of, look))
         return others
 
-    def _land(self, look: _Look, mine: Mapping[str, Collection[str]], terms: Terms) -> None:
+    def _land(self, look: _Look, mine: Mapping[str, tuple[str, ...]], terms: Terms) -> None:
         with self._lock:
             look.landed = True
             looks = self._plain if terms is ANY else self._special[terms]
-            for name in mine.items():
-                del looks[name]
+            for key in mine:
+                del looks[key]
             if not looks and terms is not ANY:
                 del self._special[terms]
         if look.done is not None:
             look.done.set()
 
     def _shared(self, key: str, look: _Look) -> Found | None:
-        """Return what *look* found of *key*, unless this process, or load, knows better."""
+        """Return what *look* saw of *key*, unless this process, or load, knows better."""
         with self._lock:
             if not look.landed and look.done is None:
                 look.done = threading.Event()
         if look.done is not None:
             look.done.wait(PATIENCE)
-        found = look.found.get(key)
+        found = look.sight.found.get(key)
+        if key in look.sight.entries:
+            (mine,) = self._reader.slots(look.sight, [key])
+            found = Found(mine, mine.entry.token)
         if found is None:
             return None
         if (slot := found.slot) is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cache_ext import metrics
@@ -39,6 +39,8 @@ class NearCache:
         monotonic: Callable[[], float] = time.monotonic,
         evicted: Callable[[str, int], None] = _unheard,
     ) -> None:
+        self.keeps = max_bytes > 0
+        """Whether there is room for anything."""
         self._evicted = evicted
         self._lock = threading.Lock()
         self._shelf = Shelf(max_bytes, monotonic)
@@ -61,25 +63,28 @@ class NearCache:
         """Tell whether *key* has a slot, whatever its state."""
         return key in self._slots
 
+    def held(self, keys: Iterable[str]) -> set[str]:
+        """Return those of *keys* that have a slot, whatever its state."""
+        return set(filter(self._slots.__contains__, keys)) if self._slots else set()
+
     def mark(self) -> int:
         """Return now, to give to `put` later: nanoseconds on the monotonic clock."""
         return time.monotonic_ns()
 
     def put(self, slot: Slot, mark: int) -> bool:
         """Keep *slot*, unless one of its names was invalidated after *mark*; tell whether it was kept."""
-        gone: list[Slot] = []
-        with self._lock:
-            kept = self._put(slot, mark, gone)
-        self._tell(gone)
-        return kept
+        return self.put_all((slot,), mark) == 1
 
-    def put_all(self, slots: Iterable[Slot], mark: int) -> None:
-        """Keep *slots*, each as `put` does."""
+    def put_all(self, slots: Sequence[Slot], mark: int) -> int:
+        """Keep *slots*, each as `put` does; return how many were not refused."""
         gone: list[Slot] = []
         with self._lock:
-            for slot in slots:
-                self._put(slot, mark, gone)
+            if mark < self._tick:  # else nothing has happened since
+                slots = [slot for slot in slots if self._still_counts(slot, mark)]
+            if new := [slot for slot in slots if self._slots.get(slot.key) is not slot]:
+                self._shelf.add(new, gone)
         self._tell(gone)
+        return len(slots)
 
     def settle(self, key: str, before: Callable[[], Any], take: Callable[[], Any], held_bytes: int) -> None:
         """Let the slot of *key*, if it hands out its value by *before*, do so by *take*.
@@ -170,14 +175,12 @@ class NearCache:
         self._tick = max(self._tick + 1, time.monotonic_ns())
         return self._tick
 
-    def _put(self, slot: Slot, mark: int, gone: list[Slot]) -> bool:
-        if mark < self._tick:  # else nothing has happened since
-            if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
-                return False
-            if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
-                slot.expire(moment)
-        if self._slots.get(slot.key) is not slot:
-            self._shelf.add(slot, gone)
+    def _still_counts(self, slot: Slot, mark: int) -> bool:
+        """Tell whether *slot* counts in spite of what has happened since *mark*; it may be stale now."""
+        if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
+            return False
+        if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
+            slot.expire(moment)
         return True
 
     def _tell(self, gone: list[Slot]) -> None:

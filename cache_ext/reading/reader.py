@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,12 @@ from cache_ext.loading.flights import Moment
 from cache_ext.reading.first_take import FirstTake
 from cache_ext.reading.found import Found, suits, token_of
 from cache_ext.reading.frames import current_frame
+from cache_ext.reading.known_tags import KnownTags
 from cache_ext.reading.near import NearCache
+from cache_ext.reading.sight import Picker, Sight
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY, Terms
 from cache_ext.stores.base import Judgement, Snapshot, Store, Versions
-
-_REMEMBERED_KEYS = 20_000
 
 
 class Reader:
@@ -44,7 +44,10 @@ class Reader:
         self._trust = trust
         self._outbox = outbox
         self._monotonic = monotonic
-        self._tags: dict[str, tuple[str, ...]] = {}
+        self.known = KnownTags()
+        """The tags that entries were last seen with."""
+        self._picker = Picker(codec, near, self.known)
+        self.slots = self._picker.slots
 
     def near(self, key: str, terms: Terms = ANY) -> Slot | None:
         """Return L1's slot of *key* if it may be served without asking anyone, fresh or stale."""
@@ -59,58 +62,38 @@ class Reader:
         frame = current_frame()
         return slot if frame is None or frame.accepts(slot) else None
 
-    def remembered(self, keys: Iterable[str]) -> set[str]:
-        """Return the tags that entries of *keys* were last seen with."""
-        return {tag for key in keys for tag in self._tags.get(key, ())}
-
-    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms = ANY) -> dict[str, Found]:
+    def read(self, tags_of: Mapping[str, Collection[str]], terms: Terms = ANY) -> Mapping[str, Found]:
         """Return what is found of each key of *tags_of*, asking the shared store; never raises.
 
         Args:
             tags_of: by key, the tags that its entry is known to carry; others cost a second trip.
             terms: what does not meet them is not found.
         """
+        return self.look(tags_of, terms, plain=False).found
+
+    def look(self, tags_of: Mapping[str, Collection[str]], terms: Terms, *, plain: bool) -> Sight:
+        """Return what is seen of each key of *tags_of*, as `read` does.
+
+        Args:
+            plain: the caller serves plain hits as they are; their tags are to be tuples then.
+        """
         since = Moment(self._near.mark(), self._trust.generation, hears=True)
-        now, tags = self._monotonic(), set[str]()
-        for key, known in tags_of.items():
-            tags.update(known, self._tags.get(key, ()))
+        began, tags = self._monotonic(), self.known.with_those_of(tags_of)
+        sight = Sight(since.generation)
         try:
             self._outbox.settle(self._store)
             snapshot = self._store.read(tags_of.keys(), tags, self._trust.store_clock(self._monotonic))
-            found = self._usual(tags_of, snapshot, since, now) if terms is ANY else {}
-            if len(found) == len(tags_of):
-                return found
-            odd = {key: known for key, known in tags_of.items() if key not in found}
-            return found | self._odd(odd, snapshot, tags, terms, since, now)
+            if plain:
+                sight.ahead = snapshot.versions.now / 1000 - began
+                self._picker.pick(sight, tags_of, snapshot, since.mark)
+            if len(sight.values) < len(tags_of):
+                odd = {key: known for key, known in tags_of.items() if key not in sight.values}
+                sight.found = self._odd(odd, snapshot, tags, terms, since, began)
         except StoreUnavailable:
             self._outbox.catch_up()
-            return {key: self._unchecked(key, now, terms) for key in tags_of}
-
-    def _usual(
-        self, tags_of: Mapping[str, Collection[str]], snapshot: Snapshot, since: Moment, now: float
-    ) -> dict[str, Found]:
-        """Return what is found of keys that lie in the store only, and count; the short way of most."""
-        found, slots, decode, values = {}, [], self._codec.decode, self._codec.values
-        judge, store_now, settle = snapshot.versions.judge, snapshot.versions.now, self._near.settle
-        for key, blob in snapshot.blobs.items():
-            try:
-                entry = decode(blob, key)
-                if entry.failed or self._near.has(key) or judge(key, entry) is not Judgement.GOOD:
-                    continue
-                names = tuple([tag for tag, _, _ in entry.tags])
-                if names != tags_of[key] and not set(names).issuperset(tags_of[key]):
-                    continue
-                value = values.decode(entry.payload)
-            except PayloadError:
-                continue  # counted when it is looked at again
-            if self._tags.get(key) != names:
-                self._remember(key, names)
-            take = FirstTake(key, value, entry.payload, values, settle)
-            slot = Slot(key, entry, now - (store_now - entry.loaded_at) / 1000, since.generation, take)
-            slots.append(slot)
-            found[key] = Found(slot, entry.token)
-        self._near.put_all(slots, since.mark)
-        return found
+            absent = [key for key in tags_of if key not in sight.values]
+            sight.found = {key: self._unchecked(key, began, terms) for key in absent}
+        return sight
 
     def _odd(
         self,
@@ -172,13 +155,13 @@ class Reader:
         self, key: str, entry: Entry, loaded: float, generation: int, value: Any, *, spare: bool = False
     ) -> Slot:
         """Return a slot for *entry*, whose *value* (or error) is at hand; *spare*: it is nobody's yet."""
-        self._remember(key, tuple([tag for tag, _, _ in entry.tags]))
+        self.known.note(key, tuple([tag for tag, _, _ in entry.tags]))
         values = self._codec.values
         if entry.failed:
             again = partial(decode_failure, entry.payload, (type(value),), values)
             return Slot(key, entry, loaded, generation, again)
         if spare:
-            take = FirstTake(key, value, entry.payload, values, self._near.settle)
+            take = FirstTake(key, [value], entry.payload, values, self._near.settle)
             return Slot(key, entry, loaded, generation, take)
         return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload))
 
@@ -241,8 +224,3 @@ class Reader:
         return Versions(
             versions.now, {**versions.epochs, **more.epochs}, {**versions.standings, **more.standings}
         )
-
-    def _remember(self, key: str, tags: tuple[str, ...]) -> None:
-        if len(self._tags) >= _REMEMBERED_KEYS:
-            self._tags.clear()  # costs each key one more trip, once
-        self._tags[key] = tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from cache_ext.reading.eviction import GHOST_ROOM_BYTES, QUEUE_BYTES, TICKET_BYTES, Ranking
 from cache_ext.reading.expiry import DEADLINE_BYTES, Deadlines
@@ -38,26 +38,34 @@ class Shelf:
         """Return the keys of the slots that carry *tag*; not to be kept while slots come or go."""
         return self._by_tag.get(tag, ())
 
-    def add(self, slot: Slot, gone: list[Slot]) -> None:
-        """Take *slot* in, unless it is too large, instead of another of its key; add to *gone* who made room.
+    def add(self, slots: Sequence[Slot], gone: list[Slot]) -> None:
+        """Take *slots* in, each instead of another of its key; add to *gone* who made room.
 
-        Who was past all use is not added: it was nobody's loss.
+        One that is too large is not added. Who was past all use is not in *gone*: it was nobody's loss.
         """
-        key, needed = slot.key, slot.size + PLACE_BYTES
-        if key in self.slots:
-            self.remove(key)
+        needed = sum([slot.size for slot in slots]) + PLACE_BYTES * len(slots)
         if needed > self._max_bytes:
+            if len(slots) == 1:
+                self.remove(slots[0].key)
+            else:
+                for slot in slots:
+                    self.add((slot,), gone)
             return
         self._make_room(needed, gone)
-        self.slots[key] = slot
-        self._bytes += slot.size
-        for tag, _, _ in slot.entry.tags:
-            if (keys := self._by_tag.get(tag)) is None:
-                self._by_tag[tag] = {key}
-            else:
-                keys.add(key)
-        self._ranking.enter(slot)
-        self._deadlines.add(slot)
+        for slot in slots:
+            key = slot.key
+            if key in self.slots:
+                self.remove(key)
+            self.slots[key] = slot
+            self._bytes += slot.size
+            for tag, _, _ in slot.entry.tags:
+                if (keys := self._by_tag.get(tag)) is None:
+                    self._by_tag[tag] = {key}
+                else:
+                    keys.add(key)
+            self._ranking.enter(slot)
+            self._deadlines.add(slot)
+        self._deadlines.sweep()
 
     def grow(self, slot: Slot, size: int, gone: list[Slot]) -> None:
         """Count *slot*, which is here, with *size* bytes more; add to *gone* who made room."""

@@ -62,11 +62,11 @@ class Slot:
         """Whether it was read since L1 last looked: all that a hit has to note."""
         self.ticket = 0
         """Its number among those that L1 ranks; 0 for none."""
-        self.fresh_until = loaded + entry.ttl / 1000
-        self.stale_until = self.fresh_until + entry.stale_for / 1000
-        self.early_at = self.fresh_until - EARLY_FACTOR * entry.load_time / 1000
+        self.fresh_until = fresh_until = loaded + entry.ttl / 1000
+        self.stale_until = fresh_until + entry.stale_for / 1000
+        self.early_at = early_at = fresh_until - EARLY_FACTOR * entry.load_time / 1000
         self.check_at = math.inf
-        self.serve_until = -math.inf if entry.failed else self.early_at
+        self.serve_until = -math.inf if entry.failed else early_at
         """Until then it is served with nothing else to do: neither raise nor refresh nor ask."""
         fixed = SLOT_OVERHEAD_BYTES + TAG_OVERHEAD_BYTES * len(entry.tags)
         self.size = len(memoryview(entry.payload)) + len(key) + fixed + held_bytes

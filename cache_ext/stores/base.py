@@ -7,12 +7,18 @@ that spans buckets. Each method is one round trip, however many names it is give
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from cache_ext.entry import Entry, Version
-from cache_ext.keys import bucket_of
+from cache_ext.keys import bucket_of, is_witness
+
+_RECENT_VERSIONS = 4_096
+"""Versions that are remembered: from read to read few change."""
+_VERSION = re.compile(rb"(\d{1,16})(?::(\d{1,16}))?")
 
 
 class Standing(NamedTuple):
@@ -25,6 +31,11 @@ class Standing(NamedTuple):
     def counter(self) -> int:
         """What a load notes: who is older than this is at best stale."""
         return max(self)
+
+    @property
+    def stored(self) -> bytes:
+        """How it lies in the store: the numbers in decimals, the second one only if there is one."""
+        return b"%d:%d" % self if self.soft else b"%d" % self.hard
 
 
 class Judgement(enum.Enum):
@@ -41,16 +52,23 @@ class Versions(NamedTuple):
     Args:
         now: the store's clock, Unix ms; a little late rather than early.
         epochs: by bucket; a bucket without one is absent.
-        standings: by tag; a tag whose version is not known is absent.
+        standings: by tag, as they are stored; a tag whose version is not known is absent, or has None.
     """
 
     now: int
     epochs: Mapping[int, bytes]
-    standings: Mapping[str, Standing]
+    standings: Mapping[str, bytes | None]
+
+    def standing(self, tag: str) -> Standing | None:
+        """Return the standing of *tag*, None if it is not known."""
+        stored = self.standings.get(tag)
+        if isinstance(stored, bytes):
+            return _standing(stored)
+        return Standing(0) if is_witness(tag) and tag in self.standings else None
 
     def of(self, tag: str) -> Version | None:
         """Return the version of *tag*, None if it is not known."""
-        epoch, standing = self.epochs.get(bucket_of(tag)), self.standings.get(tag)
+        epoch, standing = self.epochs.get(bucket_of(tag)), self.standing(tag)
         return None if epoch is None or standing is None else Version(epoch, standing.counter)
 
     def judge(self, key: str, entry: Entry) -> Judgement:
@@ -63,16 +81,34 @@ class Versions(NamedTuple):
             return Judgement.GONE
         judgement = Judgement.GOOD
         for tag, epoch, counter in entry.tags:
-            standing = self.standings.get(tag)
+            standing = self.standing(tag)
             if standing is None or self.epochs.get(bucket_of(tag)) != epoch:
                 return Judgement.GONE
-            if standing == (counter, 0):
-                continue
             if not standing.hard <= counter <= standing.counter:
                 return Judgement.GONE
             if standing.soft > counter:
                 judgement = Judgement.STALE
         return judgement
+
+    def unchanged(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Return those of *entries* that `judge` finds good because not one of their versions is another."""
+        epochs, standings, now, good = self.epochs.get, self.standings.get, self.now, {}
+        for key, entry in entries.items():
+            if epochs(bucket_of(key)) != entry.epoch or entry.loaded_at > now:
+                continue
+            for tag, epoch, counter in entry.tags:
+                if standings(tag) != b"%d" % counter or epochs(bucket_of(tag)) != epoch:
+                    break
+            else:
+                good[key] = entry
+        return good
+
+
+@lru_cache(_RECENT_VERSIONS)
+def _standing(stored: bytes) -> Standing | None:
+    """Return what *stored* says; what is no version does not count as one."""
+    match = _VERSION.fullmatch(stored)
+    return Standing(int(match[1]), int(match[2] or 0)) if match else None
 
 
 class Snapshot(NamedTuple):

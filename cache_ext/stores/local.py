@@ -107,7 +107,8 @@ class LocalStore:
 
     def _versions(self, tags: Collection[str]) -> Versions:
         now = int(self._clock() * 1000)
-        return Versions(now, dict(self._epochs), {tag: self._standings.get(tag, _NEVER) for tag in tags})
+        standings = {tag: self._standings.get(tag, _NEVER).stored for tag in tags}
+        return Versions(now, dict(self._epochs), standings)
 
 
 class NullStore(LocalStore):

@@ -56,8 +56,8 @@ class Plan:
 
     def sorted(
         self, replies: Sequence[Sequence[Any]]
-    ) -> tuple[dict[int, bytes], dict[str, bytes], list[Any]]:
-        """Return the epochs by bucket and what lies at the keys, as far as there is any, and the versions."""
+    ) -> tuple[dict[int, bytes], dict[str, bytes], dict[str, bytes | None]]:
+        """Return the epochs by bucket and what lies at the keys, as far as there is any; versions by tag."""
         found: Sequence[Any] = replies[0] if len(replies) == 1 else list(chain.from_iterable(replies))
         if self._reorder is not None:
             found = [found[at] for at in self._reorder]
@@ -65,7 +65,7 @@ class Plan:
         return (
             {bucket: epoch for bucket, epoch in zip(self._buckets, found, strict=False) if epoch is not None},
             {key: blob for key, blob in zip(self._keys, found[epochs:], strict=False) if blob is not None},
-            list(found[epochs + keys :]),
+            dict(zip(self.tags, found[epochs + keys :], strict=False)),
         )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from cache_ext.coherence.messages import EVERYTHING, encode_names
 from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
-from cache_ext.keys import BUCKETS, LAST_BUCKET, KeySpace, is_witness
-from cache_ext.stores.base import Snapshot, Standing, Started, Versions, Write
+from cache_ext.keys import BUCKETS, LAST_BUCKET, KeySpace
+from cache_ext.stores.base import Snapshot, Started, Versions, Write
 from cache_ext.stores.plans import Plans, by_bucket
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
@@ -22,9 +20,6 @@ LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
 _LEAST_VERSION_LIFE = 3_600.0
 """Seconds. Versions are cheap and losing one costs a miss, so they stay at least an hour."""
-_RECENT_VERSIONS = 4_096
-"""Versions that are remembered: from read to read few change."""
-_VERSION = re.compile(rb"(\d{1,16})(?::(\d{1,16}))?")
 _TOO_ODD = (ValueError, TypeError, IndexError, KeyError)
 """What replies of an unexpected shape make the parsing below raise."""
 
@@ -62,8 +57,8 @@ class RedisStore:
         else:
             found = self._gateway.run(plan.untimed, "read")
             now = clock()
-        epochs, blobs, versions = plan.sorted(found)
-        return Snapshot(Versions(now, epochs, dict(_standings(plan.tags, versions))), blobs)
+        epochs, blobs, standings = plan.sorted(found)
+        return Snapshot(Versions(now, epochs, standings), blobs)
 
     def begin(
         self, seen: Mapping[str, bytes | None], tags: Collection[str], token: bytes, life: float
@@ -206,7 +201,7 @@ class RedisStore:
 
 def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence[Any]) -> Started:
     epochs: dict[int, bytes] = {}
-    standings: dict[str, Standing] = {}
+    standings: dict[str, bytes | None] = {}
     granted: set[str] = set()
     busy: dict[str, float] = {}
     changed: dict[str, bytes] = {}
@@ -214,7 +209,7 @@ def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence
     for (bucket, keys, tags), (epoch, time, found, outcomes) in zip(plan, replies, strict=True):
         now = _milliseconds(time)
         epochs[bucket] = epoch
-        standings.update(_standings(tags, found))
+        standings.update(zip(tags, found, strict=True))
         for key, outcome in zip(keys, outcomes, strict=True):
             if isinstance(outcome, bytes):
                 changed[key] = outcome
@@ -228,18 +223,3 @@ def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence
 def _milliseconds(time: Sequence[bytes]) -> int:
     """Return the reply to TIME, seconds and microseconds, as Unix ms."""
     return int(time[0]) * 1000 + int(time[1]) // 1000
-
-
-def _standings(tags: Sequence[str], found: Sequence[Any]) -> Iterable[tuple[str, Standing]]:
-    """Pair tags with their standings; what is no version does not count as one."""
-    for tag, version in zip(tags, found, strict=True):
-        if isinstance(version, bytes) and (standing := _standing(version)) is not None:
-            yield tag, standing
-        elif is_witness(tag):
-            yield tag, Standing(0)
-
-
-@lru_cache(_RECENT_VERSIONS)
-def _standing(version: bytes) -> Standing | None:
-    match = _VERSION.fullmatch(version)
-    return Standing(int(match[1]), int(match[2] or 0)) if match else None
