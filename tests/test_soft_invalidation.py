@@ -416,7 +416,10 @@ def test_nobody_joins_a_load_that_is_older(make_cache, redis_url, source):
     early = begin(lambda: fetch(cache, source))
     stop.wait()
     cache.invalidate_tags(TAG, soft=True)
+    own = stop_after(cache.runtime.store, "begin")
     late = begin(lambda: fetch(cache, Source("new")))
+    own.wait()
+    own.go()
     stop.go()
     assert early.result(5)[0] == "old"
     assert late.result(5) == ("new", Outcome.MISS)
