@@ -48,6 +48,15 @@ def _tags_only(self: Versions, key: str, entry: Any) -> Judgement:
     return JUDGE(blind, key, entry)
 
 
+def _of_this_epoch(self: Versions, entries: Any) -> Any:
+    return {key: entry for key, entry in entries.items() if self.epochs.get(bucket_of(key)) == entry.epoch}
+
+
+def _of_these_versions(self: Versions, entries: Any) -> Any:
+    epochs = {**self.epochs, **{bucket_of(key): entry.epoch for key, entry in entries.items()}}
+    return UNCHANGED(Versions(self.now, epochs, self.standings), entries)
+
+
 def _hard_only(self: Versions, key: str, entry: Any) -> Judgement:
     judgement = JUDGE(self, key, entry)
     return Judgement.GOOD if judgement is Judgement.STALE else judgement
@@ -93,7 +102,7 @@ def _private(self: Runtime) -> Outbox:
 
 
 ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Effects.heard
-JUDGE, SHARED = Versions.judge, Looks._shared
+JUDGE, SHARED, UNCHANGED = Versions.judge, Looks._shared, Versions.unchanged
 SCRIPT = RedisGateway.script
 
 
@@ -129,7 +138,9 @@ def _script(name: str, fence: str, gap: str) -> list[Patch]:
 
 BREAKS: dict[str, list[Patch]] = {
     "tag versions": [(Versions, "judge", _epoch_only)],
+    "tag versions of plain hits": [(Versions, "unchanged", _of_this_epoch)],
     "key epoch": [(Versions, "judge", _tags_only)],
+    "key epoch of plain hits": [(Versions, "unchanged", _of_these_versions)],
     "marks": [(NearCache, "_ended", _false)],
     "own invalidation of L1": [(NearCache, "invalidate", _nothing)],
     "heard invalidations": [(Effects, "heard", _deaf_to("i"))],

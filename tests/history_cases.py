@@ -275,7 +275,9 @@ READ_AFTER = _plan(
 )
 CASES = {
     "tag versions": SECOND_READER,
+    "tag versions of plain hits": SECOND_READER,
     "key epoch": CLEARED,
+    "key epoch of plain hits": CLEARED,
     "marks": OVERTAKEN_PUT,
     "own invalidation of L1": OWN_COPY,
     "heard invalidations": COPY_ELSEWHERE,
