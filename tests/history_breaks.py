@@ -48,13 +48,13 @@ def _tags_only(self: Versions, key: str, entry: Any) -> Judgement:
     return JUDGE(blind, key, entry)
 
 
-def _of_this_epoch(self: Versions, entries: Any) -> Any:
+def _of_this_epoch(self: Versions, entries: Any, *rest: Any) -> Any:
     return {key: entry for key, entry in entries.items() if self.epochs.get(bucket_of(key)) == entry.epoch}
 
 
-def _of_these_versions(self: Versions, entries: Any) -> Any:
+def _of_these_versions(self: Versions, entries: Any, *rest: Any) -> Any:
     epochs = {**self.epochs, **{bucket_of(key): entry.epoch for key, entry in entries.items()}}
-    return UNCHANGED(Versions(self.now, epochs, self.standings), entries)
+    return UNCHANGED(Versions(self.now, epochs, self.standings), entries, *rest)
 
 
 def _hard_only(self: Versions, key: str, entry: Any) -> Judgement:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from msgspec.msgpack import Ext
 
 from cache_ext.codec.collisions import HARMLESS_BYTES, refuse_collisions, refuse_other_keys
+from cache_ext.entry import Entry
 from cache_ext.errors import ConfigurationError, PayloadError, UnsupportedValue
 
 T = TypeVar("T")
@@ -182,10 +183,11 @@ class ValueCodec:
         except _DECODE_FAILURES as error:
             raise PayloadError(f"undecodable value: {error}") from error
 
-    def decode_all(self, payloads: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-        """Return the values of *payloads*, by key, without those that stand for none."""
+    def decode_all(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
+        """Return, by key, what the payloads of *entries* stand for, without those that stand for nothing."""
         values, decode = {}, self._decode_warily
-        for key, payload in payloads.items():
+        for key, entry in entries.items():
+            payload = entry.payload
             try:
                 if len(memoryview(payload)) >= HARMLESS_BYTES:
                     refuse_other_keys(payload)

@@ -46,7 +46,7 @@ class Reader:
         self._monotonic = monotonic
         self.known = KnownTags()
         """The tags that entries were last seen with."""
-        self._picker = Picker(codec, near, self.known)
+        self._picker = Picker(codec, near)
         self.slots = self._picker.slots
 
     def near(self, key: str, terms: Terms = ANY) -> Slot | None:

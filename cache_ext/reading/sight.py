@@ -9,7 +9,6 @@ from cache_ext.codec.entries import EntryCodec
 from cache_ext.entry import Entry
 from cache_ext.reading.first_take import FirstTake
 from cache_ext.reading.found import Found
-from cache_ext.reading.known_tags import KnownTags
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.slot import EARLY_FACTOR, Slot
 from cache_ext.stores.base import Snapshot
@@ -51,10 +50,9 @@ class Sight:
 class Picker:
     """Picks the plain hits out of what the shared store answered: the short way of most reads."""
 
-    def __init__(self, codec: EntryCodec, near: NearCache, known: KnownTags) -> None:
+    def __init__(self, codec: EntryCodec, near: NearCache) -> None:
         self._codec = codec
         self._near = near
-        self._known = known
 
     def pick(
         self, sight: Sight, tags_of: Mapping[str, Collection[str]], snapshot: Snapshot, mark: int
@@ -65,27 +63,14 @@ class Picker:
             tags_of: by key, the tags that it must have, as tuples.
             mark: of L1 before the look.
         """
-        now, held = snapshot.versions.now, self._near.held(tags_of)
-        blobs = (
-            {key: snapshot.blobs[key] for key in snapshot.blobs if key not in held}
-            if held
-            else snapshot.blobs
-        )
-        entries, payloads = sight.entries, {}
-        for key, entry in snapshot.versions.unchanged(self._codec.decode_plain(blobs)).items():
-            if now - entry.loaded_at >= entry.ttl - EARLY_FACTOR * entry.load_time:
-                continue
-            names, wanted = tuple([tag for tag, _, _ in entry.tags]), tags_of[key]
-            if names != wanted:
-                if not set(names).issuperset(wanted):
-                    continue
-                self._known.note(key, names)
-            entries[key] = entry
-            payloads[key] = entry.payload
-        sight.values = self._codec.values.decode_all(payloads)
-        if len(sight.values) < len(entries):
-            for key in entries.keys() - sight.values.keys():
-                del entries[key]  # is counted when it is looked at again
+        blobs = snapshot.blobs
+        if held := self._near.held(tags_of):
+            blobs = {key: blob for key, blob in blobs.items() if key not in held}
+        entries = snapshot.versions.unchanged(self._codec.decode_plain(blobs), tags_of, EARLY_FACTOR)
+        sight.values = self._codec.values.decode_all(entries)
+        if len(sight.values) < len(entries):  # who is left out is looked at again, and counted
+            entries = {key: entries[key] for key in sight.values}
+        sight.entries = entries
         if self._near.keeps:
             self._near.put_all(self.slots(sight, entries), mark)
 

@@ -90,17 +90,30 @@ class Versions(NamedTuple):
                 judgement = Judgement.STALE
         return judgement
 
-    def unchanged(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-        """Return those of *entries* that `judge` finds good because not one of their versions is another."""
+    def unchanged(
+        self, entries: Mapping[str, Entry], tags_of: Mapping[str, Collection[str]], early: float
+    ) -> dict[str, Entry]:
+        """Return those of *entries* that `judge` finds good because none of their versions is another.
+
+        Args:
+            tags_of: by key, the tags that it must have at least, as tuples.
+            early: an entry with no more than so many times its load time left is not returned.
+        """
         epochs, standings, now, good = self.epochs.get, self.standings.get, self.now, {}
         for key, entry in entries.items():
-            if epochs(bucket_of(key)) != entry.epoch or entry.loaded_at > now:
+            if not 0 <= now - entry.loaded_at < entry.ttl - early * entry.load_time:
                 continue
+            if epochs(bucket_of(key)) != entry.epoch:
+                continue
+            tags = []
             for tag, epoch, counter in entry.tags:
                 if standings(tag) != b"%d" % counter or epochs(bucket_of(tag)) != epoch:
                     break
+                tags.append(tag)
             else:
-                good[key] = entry
+                wanted = tags_of[key]
+                if tuple(tags) == wanted or set(tags).issuperset(wanted):
+                    good[key] = entry
         return good
 
 
