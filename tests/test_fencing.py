@@ -225,6 +225,38 @@ def test_nobody_joins_a_load_older_than_the_invalidation(make_cache, redis_url, 
     assert late.result(5) == "new"
 
 
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_nobody_waits_for_a_load_that_counts_no_more(make_cache, redis_url, source, soft):
+    """After an invalidation the next caller, elsewhere too, takes the lease from the load that it doomed."""
+    one, two = connected(make_cache(redis_url)), connected(make_cache(redis_url))
+    stop, key = stop_after(source, "look"), f"price:{{{TAG}}}"
+    early = begin(lambda: one.get_or_load(key, source.load, policy=PLAIN, tags=[TAG]))
+    stop.wait()
+    two.invalidate_tags(TAG, soft=soft)
+    assert two.get_or_load(key, lambda: "new", policy=PLAIN, tags=[TAG]) == "new"
+    assert not early.done()
+    stop.go()
+    assert early.result(5) == "old"
+    assert make_cache(redis_url).get(key) == "new"
+
+
+def test_a_load_that_still_counts_is_waited_for(make_cache, redis_url, source):
+    """What was invalidated before it began, or has another tag, is no reason to load beside it."""
+    one, two = connected(make_cache(redis_url)), connected(make_cache(redis_url))
+    key = f"price:{{{TAG}}}"
+    one.invalidate_tags(TAG)
+    stop = stop_after(source, "look")
+    early = begin(lambda: one.get_or_load(key, source.load, policy=PLAIN, tags=[TAG]))
+    stop.wait()
+    one.invalidate_tags(f"other:{{{TAG}}}")
+    waits = stop_after(two.runtime.store, "begin")
+    late = begin(lambda: two.get_or_load(key, Source("new").load, policy=PLAIN, tags=[TAG]))
+    waits.wait()
+    waits.go()
+    stop.go()
+    assert (early.result(5), late.result(5)) == ("old", "old")
+
+
 @pytest.mark.parametrize("settings", [{}, {"pubsub": False}], ids=["backplane", "no backplane"])
 def test_nobody_joins_a_load_whose_inherited_tag_was_invalidated(make_cache, redis_url, source, settings):
     """A tag that the load only inherits from what it reads keeps late comers away too."""

@@ -2,6 +2,7 @@
 -- KEYS  epoch, sequence, a version per tag, then lease and value per key
 -- ARGV  fresh epoch, channel, number of tags, version life ms, token, lease ms,
 --       then per key the token of the value that the caller has seen ('' none, '*' take the lease over)
+-- A lease is the token of who holds it, 8 bytes, and the sequence at which it was taken.
 -- Returns {epoch, {seconds, microseconds}, {version per tag}, {per key: 1 granted, -ms busy, bytes changed}}
 local TOKEN_FROM, TOKEN_TO = 4, 11
 local MOST_DIGITS = 16
@@ -21,7 +22,7 @@ if not epoch or not sequence then
   redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':' .. sequence .. ':')
 end
 local tags, life = tonumber(ARGV[3]), tonumber(ARGV[4])
-local versions = {}
+local versions, newest = {}, 0
 for i = 1, tags do
   local key = KEYS[2 + i]
   local version = redis.call('GET', key)
@@ -32,6 +33,14 @@ for i = 1, tags do
     redis.call('PEXPIRE', key, life)
   end
   versions[i] = version
+  local hard, soft = string.match(version, '^(%d+):?(%d*)$')
+  newest = math.max(newest, tonumber(hard), tonumber(soft) or 0)
+end
+-- What is loaded under a lease from before an invalidation counts no more: nobody need wait for it. With
+-- several keys the tags may be those of another one.
+local function is_doomed(lease)
+  local taken_at = tonumber(string.sub(redis.call('GET', lease), 9))
+  return taken_at and #ARGV == 7 and taken_at < newest
 end
 local outcomes = {}
 for i = 7, #ARGV do
@@ -43,12 +52,12 @@ for i = 7, #ARGV do
     local found = redis.call('GETRANGE', value, TOKEN_FROM, TOKEN_TO)
     if found ~= '' and found ~= seen then
       outcome = redis.call('GET', value)
-    elseif left > 0 then
+    elseif left > 0 and not is_doomed(lease) then
       outcome = -left
     end
   end
   if outcome == 1 then
-    redis.call('SET', lease, ARGV[5], 'PX', ARGV[6])
+    redis.call('SET', lease, ARGV[5] .. sequence, 'PX', ARGV[6])
   end
   outcomes[#outcomes + 1] = outcome
 end
