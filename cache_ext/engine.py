@@ -36,8 +36,7 @@ from cache_ext.transport.connection import RedisGateway
 T = TypeVar("T")
 Ttl = float | timedelta | None
 ManyLoader = Callable[[Sequence[str]], Mapping[str, Any]]
-_DIRECT = CachePolicy(ttl=1, name="direct")
-_SEALED = CachePolicy(ttl=1, name="direct", sensitive=True)
+_DIRECT, _SEALED = (CachePolicy(ttl=1, name="direct", sensitive=sealed) for sealed in (False, True))
 """What `get` demands."""
 
 
@@ -116,8 +115,7 @@ class TieredCache:
             UnsupportedValue: *value* cannot be kept exactly.
         """
         self.runtime.start()
-        policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job([key], lambda keys: {key: value}, policy, lambda _: tags, {})
+        job = self._job([key], lambda keys: {key: value}, ttl, policy, lambda _: tags, {})
         with budget(self.settings.op_timeout, of_call=True):
             self.runtime.putter.put(key, job)
 
@@ -145,8 +143,7 @@ class TieredCache:
         """
         if not wishes and (slot := self._near(key, policy)) is not None:
             return self._fetcher.hit(slot)
-        policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, wishes, loader)
+        job = self._job([key], lambda keys: {key: loader()}, ttl, policy, lambda _: tags, wishes, loader)
         result = self._fetcher.fetch([key], job)[key]
         if isinstance(result, Exception):
             raise result
@@ -170,9 +167,7 @@ class TieredCache:
             tags_for: returns the tags of a key.
         """
         names = list(dict.fromkeys(keys))
-        policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job(names, loader, policy, tags_for, wishes, loader)
-        return self._fetcher.fetch(names, job)
+        return self._fetcher.fetch(names, self._job(names, loader, ttl, policy, tags_for, wishes, loader))
 
     def get_or_load(
         self,
@@ -188,8 +183,7 @@ class TieredCache:
         if not wishes and (slot := self._near(key, policy)) is not None:
             known: T = slot.take()
             return known
-        policy = policy_for(ttl, policy, self.settings.default_ttl)
-        job = self._job([key], lambda keys: {key: loader()}, policy, lambda _: tags, wishes, loader)
+        job = self._job([key], lambda keys: {key: loader()}, ttl, policy, lambda _: tags, wishes, loader)
         value: T = self._fetcher.value(key, job)
         return value
 
@@ -209,8 +203,7 @@ class TieredCache:
             The first exception that *loader* raised, or gave in place of a value.
         """
         names = list(dict.fromkeys(keys))
-        policy = policy_for(ttl, policy, self.settings.default_ttl)
-        return self._fetcher.values(names, self._job(names, loader, policy, tags_for, wishes, loader))
+        return self._fetcher.values(names, self._job(names, loader, ttl, policy, tags_for, wishes, loader))
 
     def delete(self, *keys: str) -> Receipt:
         """Remove *keys*; loads of them that are under way are not stored."""
@@ -245,11 +238,13 @@ class TieredCache:
         self,
         keys: Sequence[str],
         loader: ManyLoader,
-        policy: CachePolicy,
+        ttl: Ttl,
+        policy: CachePolicy | None,
         tags_for: Callable[[str], Iterable[str]] | None,
         wishes: Wishes,
         given: Callable[..., Any] | None = None,
     ) -> Job:
         refuse_async(given)
+        policy = policy_for(ttl, policy, self.settings.default_ttl)
         tags_of = check_all(keys, map(tags_for, keys) if tags_for is not None else repeat((), len(keys)))
         return Job(loader, policy, tags_of, terms_of(policy, wishes, shares=self.gateway is not None))

@@ -70,7 +70,7 @@ class Fetcher:
         results, sight = self._answers(keys, job)
         now = self._monotonic()
         for key in sight.values:
-            results[key] = self._plain(key, sight, now)
+            results[key] = sight.fetched(key, now)
         return {key: results[key] for key in keys}
 
     def value(self, key: str, job: Job) -> Any:
@@ -158,13 +158,6 @@ class Fetcher:
         if wanted:
             results |= self._load(wanted, job, mark, came)
         return results, sight
-
-    def _plain(self, key: str, sight: Sight, now: float) -> Fetched:
-        """Return a plain hit in full."""
-        entry = sight.entries[key]
-        age = max(0.0, now - sight.loaded(key))
-        as_of = as_of_seconds(entry.as_of)
-        return Fetched(sight.values[key], Outcome.HIT, "l2", age, entry.ttl / 1000 - age, as_of)
 
     def _load(
         self, wanted: Mapping[str, Found], job: Job, mark: int, came: float

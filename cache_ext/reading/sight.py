@@ -7,6 +7,8 @@ from typing import Any
 
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.entry import Entry
+from cache_ext.loading.loaded import as_of_seconds
+from cache_ext.reading.fetched import Fetched, Outcome
 from cache_ext.reading.first_take import FirstTake
 from cache_ext.reading.found import Found
 from cache_ext.reading.near import NearCache
@@ -42,9 +44,12 @@ class Sight:
         self.found = {**self.found, **more}
         return self
 
-    def loaded(self, key: str) -> float:
-        """Return when the plain hit *key* was loaded, seconds on the monotonic clock."""
-        return self.entries[key].loaded_at / 1000 - self.ahead
+    def fetched(self, key: str, now: float) -> Fetched:
+        """Return the plain hit *key* in full; *now*: seconds on the monotonic clock."""
+        entry = self.entries[key]
+        age = max(0.0, now + self.ahead - entry.loaded_at / 1000)
+        as_of = as_of_seconds(entry.as_of)
+        return Fetched(self.values[key], Outcome.HIT, "l2", age, entry.ttl / 1000 - age, as_of)
 
 
 class Picker:
