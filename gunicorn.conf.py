@@ -21,7 +21,7 @@ from typing import Any
 
 from shivx.config import Settings
 from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
-from shivx.errors import ConfigurationError
+from shivx.errors import ConfigurationError, DatabaseUnavailable
 
 try:
     _settings = Settings.from_environment()
@@ -44,6 +44,7 @@ timeout = 60
 graceful_timeout = max(1, round(_settings.drain_seconds))
 control_socket_disable = True  # gunicorn 27 would open one in the home folder, the same for all checkouts
 loglevel = _settings.log_level
+WORKER_BOOT_ERROR = 3  # by which a worker tells gunicorn's master to give up instead of trying again
 
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 _INHERITED = {"GUNICORN_FD", "LISTEN_FDS"}  # with one of them the sockets come from outside
@@ -87,12 +88,14 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Connect and start this worker's threads before its first request."""
-    from cache_ext import cache_of  # noqa: PLC0415 - not in the master
+    from shivx.wiring import services_of  # noqa: PLC0415 - not in the master
 
     # Ctrl-C reaches the whole group, and the master passes it on as SIGQUIT. The handler of both takes a lock
     # of gthread's pool: a second signal that interrupts the first would wait for it until it is killed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cache_of(worker.wsgi).start()
+    services = services_of(worker.wsgi)
+    services.cache.start()
+    _see_to_database(worker, services.access.database.prepare)
 
 
 def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
@@ -105,12 +108,12 @@ def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Let loads under way end, and say goodbye to Redis."""
+    """Let loads under way end, and say goodbye to Redis and the database."""
     application = getattr(worker, "wsgi", None)  # None if it died before it had one
     if application is not None:
-        from cache_ext import cache_of  # noqa: PLC0415 - not in the master
+        from shivx.wiring import services_of  # noqa: PLC0415 - not in the master
 
-        cache_of(application).close()
+        services_of(application).close()
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -132,6 +135,17 @@ def _hold_embedded(server: Any) -> None:
             EmbeddedValkey(_settings.instance_dir).ensure()
         except EmbeddedUnavailable as error:
             server.log.warning("%s", error)
+
+
+def _see_to_database(worker: Any, prepare: Callable[[], None]) -> None:
+    """End the whole start if the tables are out of date; if the database is away, serve what needs none."""
+    try:
+        prepare()
+    except ConfigurationError as error:
+        print(f"ShivX cannot start:\n{error}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.exit(WORKER_BOOT_ERROR)
+    except DatabaseUnavailable as error:
+        worker.log.warning("%s; accounts and API keys have to wait for it", error)
 
 
 def _reload_if_right(server: Any, reload: Callable[[], None]) -> None:

@@ -11,10 +11,12 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from blueprints.parameters import require_utf8
 from blueprints.problems import KINDS, MAPPED_ERRORS, problem, retry_after
-from shivx.errors import UnknownPair
+from shivx.errors import Refused, UnknownPair
 
 PAGE_MAX_AGE = 86_400
 """Seconds; the pages change only with the program."""
+CHALLENGE = 'Bearer realm="ShivX"'
+"""What a 401 says of how to come in (RFC 9110, section 11.6.1)."""
 PROBLEM_TYPE = "application/problem+json"
 
 
@@ -44,10 +46,10 @@ def problem_response(document: Mapping[str, object], headers: Mapping[str, str] 
 def _answer_error(error: Exception) -> Response:
     in_list = isinstance(error, UnknownPair) and "pair" not in (request.view_args or {})
     seconds = retry_after(error)
-    return problem_response(
-        problem(error, "pairs" if in_list else None),
-        None if seconds is None else {"Retry-After": str(seconds)},
-    )
+    headers = {} if seconds is None else {"Retry-After": str(seconds)}
+    if isinstance(error, Refused):
+        headers["WWW-Authenticate"] = CHALLENGE
+    return problem_response(problem(error, "pairs" if in_list else None), headers)
 
 
 def _answer_http_exception(error: HTTPException) -> HTTPException | WerkzeugResponse:

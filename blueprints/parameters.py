@@ -10,7 +10,7 @@ readers returned meanwhile (the default) is never used::
 
 Parameters that no reader asked for, and repeated ones, are errors. Codes of errors: ``unknown_parameter``,
 ``repeated``, ``required``, ``malformed``, ``out_of_range``, ``unknown_choice``, ``too_long``, ``too_many``,
-``too_few``, ``not_utf8``, ``since_after_until``, ``unknown_source``.
+``too_few``, ``not_utf8``, ``since_after_until``, ``unknown_source``, ``not_allowed``.
 """
 
 from __future__ import annotations

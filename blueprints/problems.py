@@ -14,12 +14,16 @@ from werkzeug.exceptions import HTTPException
 
 from cache_ext.errors import StoreUnavailable
 from shivx.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    Forbidden,
     InvalidParameter,
     InvalidRequest,
     NotComputable,
     NotFound,
     OriginError,
     OriginInvalid,
+    Refused,
     UnknownPair,
     UnknownSource,
     UnknownToken,
@@ -99,6 +103,10 @@ _BY_ERROR: Mapping[type[Exception], str] = {
     UnknownToken: "unknown_token",
     NotFound: "not_found",
     NotComputable: "not_computable",
+    Refused: "unauthenticated",
+    Forbidden: "forbidden",
+    Conflict: "conflict",
+    DatabaseUnavailable: "unavailable",
     OriginInvalid: "origin_invalid",
     OriginError: "origin_unavailable",
     StoreUnavailable: "unavailable",
@@ -127,7 +135,7 @@ def problem(error: Exception, parameter: str | None = None) -> dict[str, object]
     if code == "internal_error":
         return document(code)
     if code == "unavailable":
-        return document(code, KINDS[code].description)  # the error's own text is about our Redis
+        return document(code, KINDS[code].description)  # the error's own text is about our servers
     return document(code, str(error), _parameter_errors(error, parameter))
 
 

@@ -6,9 +6,11 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints.errors import register_error_handlers
+from blueprints.keys import keys
 from blueprints.market import market
 from blueprints.operations import measure_requests, operations
 from blueprints.requests import follow_requests
+from shivx.accounts.commands import account_commands, database_commands
 from shivx.config import Settings
 from shivx.logs import set_up_logs
 from shivx.wiring import wire
@@ -30,7 +32,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     follow_requests(app)
     measure_requests(app)
     app.register_blueprint(market)
+    app.register_blueprint(keys)
     app.register_blueprint(operations)
+    app.cli.add_command(account_commands())
+    app.cli.add_command(database_commands())
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

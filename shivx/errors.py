@@ -9,6 +9,10 @@ ShivxError
 │   ├── UnknownToken         this source does not know the symbol
 │   └── UnknownSource        the source is not configured
 ├── NotComputable            the request is well formed, this source cannot answer it
+├── Refused                  the credentials that came with a request are not valid (any more)
+├── Forbidden                who asks is known, and may not do this
+├── Conflict                 what is there already forbids it
+├── DatabaseUnavailable      no usable answer from the database; `retry_after` says when to ask again
 └── OriginError              the exchange did not give what we asked for
     ├── OriginUnavailable    down, too slow or limiting us; `retry_after` says when to ask again
     └── OriginInvalid        it answered, but with nonsense; nothing of it may be cached
@@ -69,6 +73,31 @@ class UnknownSource(NotFound):
 
 class NotComputable(ShivxError):
     """A well-formed request that this source cannot answer, say a timeframe it cannot build."""
+
+
+class Refused(ShivxError):
+    """The credentials that came with a request are not valid: unknown, expired, revoked, or garbage."""
+
+
+class Forbidden(ShivxError):
+    """Who asks is known, and may not do this; the message, which clients see, says what it would need."""
+
+
+class Conflict(ShivxError):
+    """Something that is there already forbids it; the message, which clients see, says what."""
+
+
+class DatabaseUnavailable(ShivxError):
+    """The database gave no usable answer: away, too slow, full, or read-only.
+
+    Args:
+        message: what happened, without secrets.
+        retry_after: seconds after which asking again makes sense, >= 0.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class OriginError(ShivxError):

@@ -1,7 +1,7 @@
 """What ShivX calls its cached facts: keys and tags.
 
-The source is part of each, so no market can pass for another's. A key names in braces the tag that most
-often kills it, which puts both into one bucket.
+The source is part of what is named after a market, so none can pass for another's. A key names in braces
+the tag that most often kills it, which puts both into one bucket.
 """
 
 from __future__ import annotations
@@ -58,3 +58,18 @@ def page_key(source: str, pair: Pair, timeframe: str, page: int, cut: int | None
 def forming_key(source: str, pair: Pair, timeframe: str, start: int) -> str:
     """Return the key of the candles that open at *start*, Unix ms, or later and may still change."""
     return f"forming:{{{candles_tag(source, pair, timeframe)}}}:{start}"
+
+
+def account_tag(account: int) -> str:
+    """Return the tag of all that follows from an account's row, or from one of its API keys."""
+    return f"account:{account}"
+
+
+def account_key(account: int) -> str:
+    """Return the key of what is known of an account."""
+    return f"who:{{{account_tag(account)}}}"
+
+
+def api_key_key(digest: str) -> str:
+    """Return the key of what the API key of this *digest* is good for."""
+    return f"apikey:{digest}"

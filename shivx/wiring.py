@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from cache_ext import CacheExt, TieredCache
+from shivx.accounts.access import Access, open_access
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.providers.measured import MeasuredProvider
@@ -28,10 +29,16 @@ class Services:
     candles: CandleService
     policies: Policies
     providers: dict[str, MeasuredProvider]
+    access: Access
+
+    def close(self) -> None:
+        """Let loads under way end, and close the connections to Redis and to the database."""
+        self.cache.close()
+        self.access.close()
 
 
 def wire(app: Flask, settings: Settings) -> Services:
-    """Give *app* its cache, its origins and its services. Nothing is connected or started yet.
+    """Give *app* its cache, its origins, its services and its accounts. Nothing is connected or started yet.
 
     Raises:
         ConfigurationError: a setting cannot be served.
@@ -43,7 +50,9 @@ def wire(app: Flask, settings: Settings) -> Services:
     providers = build_providers(settings, cache)
     policies = Policies.of(settings)
     market = MarketService(cache, providers, policies)
-    services = Services(settings, cache, market, CandleService(cache, market, policies), policies, providers)
+    candles = CandleService(cache, market, policies)
+    access = open_access(app, settings, cache)
+    services = Services(settings, cache, market, candles, policies, providers, access)
     app.extensions[EXTENSION_KEY] = services
     return services
 

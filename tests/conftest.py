@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from cache_ext import TieredCache, open_cache
 from cache_ext.testing import CountingOrigin, FakeClock
+from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url
 from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
@@ -145,3 +148,30 @@ def cache(
         return connected(make_cache(shared_servers.get(request.param).url))
     except ServerAbsent as absent:
         pytest.skip(str(absent))
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    return sqlite_url(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def make_office(make_cache: Callable[..., TieredCache], database_url: str) -> Iterator[Callable[..., Office]]:
+    """Open the accounts of one database as several processes would: ``make_office(redis_url)``."""
+    opened: list[Office] = []
+
+    def make(url: str = "memory://", hasher: PasswordHasher = CHEAP, **settings: object) -> Office:
+        cache = make_cache(url, secret_keys=(SECRET,), **settings)
+        opened.append(Office(cache, database_url, hasher))
+        return opened[-1]
+
+    yield make
+    for office in opened:
+        office.access.close()
+
+
+@pytest.fixture
+def office(make_office: Callable[..., Office]) -> Office:
+    """The accounts of an empty database, in one process."""
+    return make_office()

@@ -282,7 +282,7 @@ def open_site(
             services.cache.start()
         yield Site(app, exchanges, clock)
     finally:
-        services.cache.close()
+        services.close()
         for provider in services.providers.values():
             getattr(provider._provider, "close", lambda: None)()
 
