@@ -240,8 +240,8 @@ def test_only_one_thread_probes_in_the_background(make_cache, own_redis_server):
     breaker = cache.gateway.breaker
     until(lambda: breaker.state is not State.CLOSED, "the circuit is open")
     asked = []
-    run = cache.gateway._run
-    cache.gateway._run = lambda *args: asked.append(threading.current_thread().name) or run(*args)
+    spend = cache.gateway._spend
+    cache.gateway._spend = lambda *args: asked.append(threading.current_thread().name) or spend(*args)
     for number in range(50):
         cache.get_or_load(f"k{number}", int)
     assert set(asked) <= {"cache-ext-upkeep"}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from cache_ext import events, metrics
 from cache_ext.codec.entries import FORMAT, EntryCodec
@@ -38,8 +38,7 @@ _UNKNOWN = Version(b"", 0)
 """The version of a tag while the store is away; never equal to a real one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """How to load: the loader of many keys, the policy, and the tags of each key.
 
     The loader returns a value per key; one that it cannot load is left out, or an exception in its place.
@@ -50,7 +49,7 @@ class Job:
     policy: CachePolicy
     tags_of: Mapping[str, tuple[str, ...]]
     terms: Terms = ANY
-    previous: dict[str, Slot] = field(default_factory=dict)
+    previous: dict[str, Slot] = {}
 
     def tags(self, keys: Iterable[str]) -> set[str]:
         """Return the tags of all of *keys*."""

@@ -77,17 +77,17 @@ class Reader:
         Args:
             plain: the caller serves plain hits as they are; their tags are to be tuples then.
         """
-        since = Moment(self._near.mark(), self._trust.generation, hears=True)
-        began, tags = self._monotonic(), self.known.with_those_of(tags_of)
-        sight = Sight(since.generation)
+        mark, began = self._near.mark(), self._monotonic()
+        sight, tags = Sight(self._trust.generation), self.known.with_those_of(tags_of)
         try:
             self._outbox.settle(self._store)
             snapshot = self._store.read(tags_of.keys(), tags, self._trust.store_clock(self._monotonic))
             if plain:
                 sight.ahead = snapshot.versions.now / 1000 - began
-                self._picker.pick(sight, tags_of, snapshot, since.mark)
+                self._picker.pick(sight, tags_of, snapshot, mark)
             if len(sight.values) < len(tags_of):
                 odd = {key: known for key, known in tags_of.items() if key not in sight.values}
+                since = Moment(mark, sight.generation, hears=True)
                 sight.found = self._odd(odd, snapshot, tags, terms, since, began)
         except StoreUnavailable:
             self._outbox.catch_up()
