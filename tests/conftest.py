@@ -15,6 +15,7 @@ from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url
 from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
+from tests.postgres import PostgresServer
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 
 pytest_plugins = ["cache_ext.testing.fixtures"]
@@ -97,6 +98,27 @@ def steppable_redis_server(server_kind: str) -> Iterator[SteppableServer]:
         pytest.skip(str(absent))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(shared_servers: SharedServers) -> Iterator[PostgresServer]:
+    """The PostgreSQL server that tests share."""
+    try:
+        server = PostgresServer()
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+    shared_servers.others.append(server)
+    yield server
+    shared_servers.others.remove(server)
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address, as SQLAlchemy writes it, of an empty PostgreSQL database for this test alone."""
+    database = postgres_server.new_database()
+    yield postgres_server.url(database)
+    postgres_server.drop(database)
 
 
 @pytest.fixture
