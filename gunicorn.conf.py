@@ -22,6 +22,7 @@ from typing import Any
 from shivx.config import Settings
 from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
 from shivx.errors import ConfigurationError, DatabaseUnavailable
+from shivx.server_log import server_log
 
 try:
     _settings = Settings.from_environment()
@@ -44,6 +45,7 @@ timeout = 60
 graceful_timeout = max(1, round(_settings.drain_seconds))
 control_socket_disable = True  # gunicorn 27 would open one in the home folder, the same for all checkouts
 loglevel = _settings.log_level
+logger_class = server_log(_settings)
 WORKER_BOOT_ERROR = 3  # by which a worker tells gunicorn's master to give up instead of trying again
 
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)

@@ -18,6 +18,7 @@ from prometheus_flask_exporter import PrometheusMetrics
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from blueprints.rights import ADMINS, current_caller, meets, open_to_all
 from cache_ext.metrics import DURATION_BUCKETS
 from cache_ext.web.health import Status, judge, store_answers
 from shivx.wiring import services_of
@@ -60,12 +61,15 @@ def readyz() -> Response:
 
 
 @operations.get("/api/admin/cache/health")
+@open_to_all
 def health() -> tuple[Response, int]:
-    """Say how the cache and the origins are: healthy, degraded (200) or unhealthy (503)."""
+    """Say how the cache and the origins are: healthy, degraded (200) or unhealthy (503); to admins, why."""
     services = services_of(current_app)
     origins = {name: provider.answers for name, provider in services.providers.items()}
-    status = judge(store_answers(services.cache), origins)
-    return jsonify(status=status), 503 if status is Status.UNHEALTHY else 200
+    redis = store_answers(services.cache)
+    status = judge(redis, origins)
+    details = {"redis": redis, "origins": origins} if meets(current_caller(), ADMINS) else {}
+    return jsonify(status=status, **details), 503 if status is Status.UNHEALTHY else 200
 
 
 @operations.get("/metrics")

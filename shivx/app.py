@@ -9,10 +9,13 @@ from blueprints.errors import register_error_handlers
 from blueprints.keys import keys
 from blueprints.market import market
 from blueprints.operations import measure_requests, operations
-from blueprints.requests import follow_requests
+from blueprints.rights import guard
 from shivx.accounts.commands import account_commands, database_commands
 from shivx.config import Settings
+from shivx.edge.cors import Cors
+from shivx.edge.envelope import Envelope
 from shivx.logs import set_up_logs
+from shivx.redaction import Redactor, secrets_of
 from shivx.wiring import wire
 
 
@@ -25,17 +28,19 @@ def create_app(settings: Settings | None = None) -> Flask:
         ConfigurationError: a setting is missing, malformed or refused.
     """
     settings = settings or Settings.from_environment()
-    set_up_logs(settings.log_format, settings.log_level)
+    set_up_logs(settings.log_format, settings.log_level, Redactor(secrets_of(settings)))
     app = Flask("shivx", static_folder=None)
     wire(app, settings)
     register_error_handlers(app)
-    follow_requests(app)
     measure_requests(app)
+    guard(app)
     app.register_blueprint(market)
     app.register_blueprint(keys)
     app.register_blueprint(operations)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
+    cors = Cors(settings.cors_origins)
+    app.wsgi_app = Envelope(app.wsgi_app, cors, lambda environ, status: None)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
