@@ -96,7 +96,7 @@ def post_worker_init(worker: Any) -> None:
     # of gthread's pool: a second signal that interrupts the first would wait for it until it is killed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     services = services_of(worker.wsgi)
-    services.cache.start()
+    services.start()
     _see_to_database(worker, services.access.database.prepare)
 
 

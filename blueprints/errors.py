@@ -43,13 +43,23 @@ def problem_response(document: Mapping[str, object], headers: Mapping[str, str] 
     return response
 
 
+def answer_outside(error: Exception) -> Response:
+    """Return the answer to *error*, which ends a request before it comes to any view."""
+    return problem_response(problem(error), _headers(error))
+
+
 def _answer_error(error: Exception) -> Response:
     in_list = isinstance(error, UnknownPair) and "pair" not in (request.view_args or {})
+    return problem_response(problem(error, "pairs" if in_list else None), _headers(error))
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """Return what goes with the answer to *error*."""
     seconds = retry_after(error)
     headers = {} if seconds is None else {"Retry-After": str(seconds)}
     if isinstance(error, Refused):
         headers["WWW-Authenticate"] = CHALLENGE
-    return problem_response(problem(error, "pairs" if in_list else None), headers)
+    return headers
 
 
 def _answer_http_exception(error: HTTPException) -> HTTPException | WerkzeugResponse:

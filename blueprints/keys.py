@@ -13,7 +13,7 @@ from shivx.accounts.api_keys import MAX_KEYS, ApiKey
 from shivx.accounts.scopes import Scope
 from shivx.cursors import encode_cursor
 from shivx.errors import Forbidden, Refused
-from shivx.identity import CALLER, Caller, caller_of
+from shivx.identity import Caller, caller_of
 from shivx.times import format_time, parse_time
 from shivx.wiring import services_of
 
@@ -36,13 +36,6 @@ class NewKeyBody(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(max_length=MAX_TEXT)]
     scopes: Annotated[list[Annotated[str, Meta(max_length=MAX_TEXT)]], Meta(max_length=20)] | None = None
     expires_at: Annotated[str, Meta(max_length=MAX_TEXT)] | int | None = None
-
-
-@keys.before_request
-def _identify() -> None:
-    """Find out who asks if that was not done before Flask."""
-    if CALLER not in request.environ:
-        request.environ[CALLER] = services_of(current_app).access.identities.identify(request.environ)
 
 
 @keys.after_request

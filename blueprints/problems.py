@@ -24,6 +24,7 @@ from shivx.errors import (
     OriginError,
     OriginInvalid,
     Refused,
+    TooManyRequests,
     UnknownPair,
     UnknownSource,
     UnknownToken,
@@ -110,6 +111,7 @@ _BY_ERROR: Mapping[type[Exception], str] = {
     OriginInvalid: "origin_invalid",
     OriginError: "origin_unavailable",
     StoreUnavailable: "unavailable",
+    TooManyRequests: "rate_limited",
 }
 MAPPED_ERRORS = tuple(_BY_ERROR)
 """Errors that have a problem of their own. Any other exception is a bug: a 500."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints.errors import register_error_handlers
+from blueprints.costs import COSTS, CostTable
+from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.keys import keys
 from blueprints.market import market
 from blueprints.operations import measure_requests, operations
@@ -14,6 +15,8 @@ from shivx.accounts.commands import account_commands, database_commands
 from shivx.config import Settings
 from shivx.edge.cors import Cors
 from shivx.edge.envelope import Envelope
+from shivx.gate import Gate
+from shivx.identity import Tier
 from shivx.logs import set_up_logs
 from shivx.redaction import Redactor, secrets_of
 from shivx.wiring import wire
@@ -30,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     set_up_logs(settings.log_format, settings.log_level, Redactor(secrets_of(settings)))
     app = Flask("shivx", static_folder=None)
-    wire(app, settings)
+    services = wire(app, settings)
     register_error_handlers(app)
     measure_requests(app)
     guard(app)
@@ -39,6 +42,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(operations)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
+    app.wsgi_app = Gate(  # type: ignore[method-assign]
+        app.wsgi_app,
+        identify=services.access.identities.identify,
+        limiter=services.limiter,
+        limits={tier: getattr(settings, f"limit_{tier.value}") for tier in Tier},
+        answer=answer_outside,
+        seconds=settings.cache_op_timeout,
+        cost_of=CostTable(app.url_map, COSTS).cost_of,
+    )
     cors = Cors(settings.cors_origins)
     app.wsgi_app = Envelope(app.wsgi_app, cors, lambda environ, status: None)  # type: ignore[method-assign]
     if settings.trusted_proxies:

@@ -13,6 +13,7 @@ ShivxError
 ├── Forbidden                who asks is known, and may not do this
 ├── Conflict                 what is there already forbids it
 ├── DatabaseUnavailable      no usable answer from the database; `retry_after` says when to ask again
+├── TooManyRequests          the limit is used up
 └── OriginError              the exchange did not give what we asked for
     ├── OriginUnavailable    down, too slow or limiting us; `retry_after` says when to ask again
     └── OriginInvalid        it answered, but with nonsense; nothing of it may be cached
@@ -98,6 +99,10 @@ class DatabaseUnavailable(ShivxError):
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyRequests(ShivxError):
+    """The limit is used up; the message, which clients see, says whose."""
 
 
 class OriginError(ShivxError):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
 
 from cache_ext import CacheExt, TieredCache
+from cache_ext.limits.limiter import Limiter
 from shivx.accounts.access import Access, open_access
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.providers.measured import MeasuredProvider
 from shivx.services import CandleService, MarketService, Policies, register_facts
 from shivx.sources import build_providers
+from shivx.state import open_state
 
 EXTENSION_KEY = "shivx"
 """Where the application keeps its `Services`: ``app.extensions["shivx"]``."""
@@ -30,10 +33,20 @@ class Services:
     policies: Policies
     providers: dict[str, MeasuredProvider]
     access: Access
+    state: TieredCache
+    limiter: Limiter
+
+    def start(self) -> None:
+        """Connect and start this process' threads now; the first request would, but waits no longer."""
+        self.cache.start()
+        self.state.start()
 
     def close(self) -> None:
-        """Let loads under way end, and close the connections to Redis and to the database."""
-        self.cache.close()
+        """Let loads under way end, stop the threads, close the connections to Redis and the database."""
+        self.limiter.close()
+        self.state.close()
+        if self.state is not self.cache:
+            self.cache.close()
         self.access.close()
 
 
@@ -45,16 +58,28 @@ def wire(app: Flask, settings: Settings) -> Services:
     """
     embedded = EmbeddedValkey(settings.instance_dir) if settings.redis_url is None else None
     app.config.update(_cache_config(settings, embedded))
-    cache = CacheExt(before_connect=None if embedded is None else embedded.ensure).init_app(app)
+    ensure = None if embedded is None else embedded.ensure
+    cache = CacheExt(before_connect=ensure).init_app(app)
     register_facts(cache)
     providers = build_providers(settings, cache)
     policies = Policies.of(settings)
     market = MarketService(cache, providers, policies)
     candles = CandleService(cache, market, policies)
-    access = open_access(app, settings, cache)
-    services = Services(settings, cache, market, candles, policies, providers, access)
+    state = open_state(settings, cache, ensure)
+    limiter = Limiter(state.gateway, cache.settings, start=_starter(state))
+    access = open_access(app, settings, cache, limiter=limiter)
+    services = Services(settings, cache, market, candles, policies, providers, access, state, limiter)
     app.extensions[EXTENSION_KEY] = services
     return services
+
+
+def _starter(state: TieredCache) -> Callable[[], None]:
+    """Return what starts *state*'s threads; after a fork those of the child."""
+
+    def start() -> None:
+        state.runtime.start()
+
+    return start
 
 
 def services_of(app: Flask) -> Services:

@@ -69,7 +69,12 @@ class GunicornService:
         self._bind = bind or f"127.0.0.1:{free_port()}"
         self._root = root
         self._given_folder = folder
-        self._changes = {"SHIVX_BIND": self._bind, "WEB_CONCURRENCY": str(workers), **(env or {})}
+        self._changes = {
+            "SHIVX_BIND": self._bind,
+            "WEB_CONCURRENCY": str(workers),
+            "SHIVX_LIMIT_ANONYMOUS": "1000000",  # tests that ask often are not about limits
+            **(env or {}),
+        }
         self._options = [*(["--worker-class", worker_class] if worker_class else []), *options]
         self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None

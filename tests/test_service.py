@@ -70,7 +70,11 @@ def test_service_sees_only_the_settings_of_the_test(tiny: Path, monkeypatch: pyt
     env = {"SHIVX_LOG_LEVEL": "debug", "SHIVX_INSTANCE_DIR": None}
     with GunicornService(env=env, root=tiny) as service:
         seen = json.loads(service.get("/").body)["seen"]
-    assert seen == {"SHIVX_BIND": service.url.removeprefix("http://"), "SHIVX_LOG_LEVEL": "debug"}
+    assert seen == {
+        "SHIVX_BIND": service.url.removeprefix("http://"),
+        "SHIVX_LOG_LEVEL": "debug",
+        "SHIVX_LIMIT_ANONYMOUS": "1000000",
+    }
 
 
 def test_signals_reach_the_master(tiny: Path) -> None:

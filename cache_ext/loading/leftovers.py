@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cache_ext.codec.entries import EntryCodec
+from cache_ext.coherence.boots import boot_name
 from cache_ext.coherence.private import private_folder
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError
@@ -26,7 +27,6 @@ SWEEP = 200
 SWEEP_EVERY = 30.0
 """Seconds from one sweep of the folder to the next."""
 _LOADED = struct.Struct("<d")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BOOT = re.compile(r"boot|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OURS = re.compile(r"[0-9a-f]{32}(\.\d+\.part)?|\d\d\.lock")
 
@@ -48,7 +48,7 @@ class Leftovers:
 
     def __init__(self, folder: Path, codec: EntryCodec, monotonic: Callable[[], float]) -> None:
         self._folder = folder
-        self._boot = _boot()
+        self._boot = boot_name()
         self._codec = codec
         self._monotonic = monotonic
         self._sweeping: Iterator[None] | None = None
@@ -117,10 +117,3 @@ class Leftovers:
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     with suppress(OSError), os.scandir(folder) as entries:
         yield from entries
-
-
-def _boot() -> str:
-    """Return a name for this boot of the host."""
-    with suppress(OSError):
-        return _BOOT_ID.read_text().strip()
-    return "boot"

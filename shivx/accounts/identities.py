@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -12,14 +11,13 @@ from shivx.accounts.api_keys import ApiKeys
 from shivx.accounts.facts import Account
 from shivx.accounts.last_used import LastUsed
 from shivx.accounts.scopes import SCOPES_OF
+from shivx.addresses import address_subject
 from shivx.errors import Refused
 from shivx.identity import Caller, Tier, Via
 
 __all__ = ["Identities", "Refused", "SessionFacts", "SessionReader", "address_subject"]
 
 _BEARER = "bearer "
-_IPV6_PREFIX = 64
-"""Bits: what one customer is given at least; within it he has as many addresses as he likes."""
 
 
 class SessionFacts(Protocol):
@@ -114,20 +112,6 @@ def presented_key(environ: Mapping[str, Any]) -> str | None:
             raise Refused("X-API-Key and Authorization present different keys")
         given = bearer
     return given
-
-
-def address_subject(address: str) -> str:
-    """Return whose quota a request without account costs: that of its IPv4 address or IPv6 /64."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket, say
-        return "address:unknown"
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is None:
-            network = ipaddress.ip_network((found, _IPV6_PREFIX), strict=False)
-            return f"address:{network}"
-        found = found.ipv4_mapped
-    return f"address:{found}"
 
 
 def _caller(account: Account, via: Via, scopes: frozenset[str], key: int | None = None) -> Caller:

@@ -1,0 +1,74 @@
+-- Admits requests within sliding windows. They are counted by slices, 60 to a window; a slice counts until all
+-- of it has left the window.
+-- KEYS  counts per subject: units in all (4 bytes), the last slice with units in it: its number (6), units (4);
+--       then the earlier ones, the oldest first: number (6), units (4)
+-- ARGV  the time in ms ('' for the server's), then per key: limit, ms of a slice, number of costs, costs
+-- Returns {now ms, then per cost: units left, ms when the next unit frees (0 if none is used),
+--          ms when as many as it costs will be free (0 if it was admitted, -1 if never)}
+local SLICES, HEAD, ITEM, MOST = 60, 14, 10, 614
+local unpack, pack, sub, floor = struct.unpack, struct.pack, string.sub, math.floor
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + floor(time[2] / 1000)
+end
+local reply, at = {now}, 2
+for i = 1, #KEYS do
+  local limit, width, costs = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local slice, used, last, units, items = floor(now / width), 0, 0, 0, ''
+  local found = redis.pcall('GETRANGE', KEYS[i], 0, MOST)
+  local size = type(found) == 'string' and #found or 0
+  if size >= HEAD and size <= MOST and (size - HEAD) % ITEM == 0 then
+    used, last, units = unpack('<I4I6I4', found)
+    items = sub(found, HEAD + 1)
+    if last > slice + SLICES or last < slice - SLICES then
+      used, units, items = 0, 0, '' -- long ago, or made up: no clock is set back by as much
+    elseif last > slice then
+      slice = last
+    elseif last < slice then
+      items = items .. pack('<I6I4', last, units)
+      units = 0
+    end
+  end
+  local first, oldest = 1, slice
+  while first < #items do
+    local number, gone = unpack('<I6I4', items, first)
+    if number >= slice - SLICES and number < slice then
+      oldest = number
+      break
+    end
+    used, first = used - gone, first + ITEM
+  end
+  if first > 1 then
+    items = sub(items, first)
+  end
+  if items == '' then
+    used = units
+  end
+  local added = 0
+  for j = at + 3, at + 2 + costs do
+    local cost, ready = tonumber(ARGV[j]), 0
+    if used + cost <= limit then
+      used, added = used + cost, added + cost
+    elseif cost > limit then
+      ready = -1
+    else
+      local need, place, number, freed = used + cost - limit, 1, slice, 0
+      while need > 0 and place < #items do
+        number, freed = unpack('<I6I4', items, place)
+        need, place = need - freed, place + ITEM
+      end
+      ready = ((need > 0 and slice or number) + SLICES + 1) * width
+    end
+    local count = #reply
+    reply[count + 1] = used < limit and limit - used or 0
+    reply[count + 2] = used > 0 and (oldest + SLICES + 1) * width or 0
+    reply[count + 3] = ready
+  end
+  if added > 0 then
+    local kept = pack('<I4I6I4', used, slice, units + added) .. items
+    redis.call('SET', KEYS[i], kept, 'PX', (SLICES + 2) * width)
+  end
+  at = at + 3 + costs
+end
+return reply

@@ -1,0 +1,140 @@
+"""The gate, which every request passes first: who is it, and may he ask as often.
+
+What it finds is in the WSGI environment, where no header can put anything. The limit is checked on every
+path of the API, once, whatever answers it behind: a view, a cache, an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prometheus_client import Counter
+
+from cache_ext.limits.decision import Decision
+from cache_ext.limits.limiter import Limiter
+from cache_ext.transport.budget import budget
+from shivx.addresses import address_subject
+from shivx.errors import ShivxError, TooManyRequests
+from shivx.identity import CALLER, Caller, Tier
+
+LIMIT = "shivx.limit"
+"""Where the WSGI environment has the `Decision`: the request has been counted."""
+API = "/api"
+OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz", "/openapi.json", "/docs"})
+"""Of operators and their machines: nobody is identified there, and nothing limited."""
+
+USED_UP = "The limit for your tier is used up. Retry-After says how many seconds to wait."
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+Headers = list[tuple[str, str]]
+
+requests = Counter(
+    "rate_limit_requests",
+    "Requests to the API by tier and outcome (allowed, refused; allowed_alone and refused_alone: decided "
+    "without Redis).",
+    ("tier", "outcome"),
+)
+
+
+class Gate:
+    """A WSGI application around *app*.
+
+    Args:
+        app: what is behind it.
+        identify: returns who makes the request of an environment; raises Refused for bad credentials.
+        limiter: counts.
+        limits: requests in any trailing 60 s, by tier.
+        answer: returns the answer to an error.
+        seconds: that a request may spend on Redis in all.
+        cost_of: returns what a request costs.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        identify: Callable[[Environ], Caller],
+        limiter: Limiter,
+        limits: Mapping[Tier, int],
+        answer: Callable[[Exception], Application],
+        seconds: float,
+        cost_of: Callable[[Environ], int] = lambda environ: 1,
+    ) -> None:
+        self._app = app
+        self._identify = identify
+        self._limiter = limiter
+        self._limits = dict(limits)
+        self._answer = answer
+        self._seconds = seconds
+        self._cost_of = cost_of
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        with budget(self._seconds):
+            return self._pass(environ, start_response)
+
+    def _pass(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = "/" + str(environ.get("PATH_INFO", "")).lstrip("/")  # as the router reads it
+        caller, refusal = anonymous(environ), None
+        if path not in OPEN_PATHS:
+            try:
+                caller = self._identify(environ)
+            except ShivxError as error:
+                refusal = error
+        environ[CALLER] = caller
+        if path == API or path.startswith(f"{API}/"):
+            decision = self._limiter.check(caller.subject, self._limits[caller.tier], self._cost_of(environ))
+            count(caller.tier, decision)
+            environ[LIMIT] = decision
+            start_response = _telling(start_response, caller.tier, decision)
+            if not decision.allowed:
+                refusal = TooManyRequests(USED_UP)
+        app = self._app if refusal is None else self._answer(refusal)
+        return app(environ, start_response)
+
+
+def anonymous(environ: Mapping[str, Any]) -> Caller:
+    """Return the caller whom nothing but his address identifies."""
+    return Caller(Tier.ANONYMOUS, address_subject(environ.get("REMOTE_ADDR") or ""))
+
+
+def count(tier: Tier, decision: Decision) -> None:
+    """Count a decision."""
+    outcome = "allowed" if decision.allowed else "refused"
+    requests.labels(tier.value, f"{outcome}_alone" if decision.alone else outcome).inc()
+
+
+def limit_headers(tier: Tier, decision: Decision) -> Headers:
+    """Return what an answer tells of the limit.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-09 for the last two.
+    """
+    _, limit, remaining, reset, retry_after, renews, window, _ = decision
+    headers = [
+        ("X-RateLimit-Limit", str(limit)),
+        ("X-RateLimit-Remaining", str(remaining)),
+        ("X-RateLimit-Reset", str(reset)),
+        ("RateLimit-Policy", f'"{tier.value}";q={limit};w={window:.0f}'),
+        ("RateLimit", f'"{tier.value}";r={remaining};t={renews}'),
+    ]
+    if retry_after:
+        headers.append(("Retry-After", str(retry_after)))
+    return headers
+
+
+_OURS = frozenset(
+    {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit"}
+)
+
+
+def _telling(start_response: StartResponse, tier: Tier, decision: Decision) -> StartResponse:
+    """Return *start_response*, which adds the headers to whatever answer it begins."""
+
+    def tell(status: str, headers: Headers, *rest: Any) -> Any:
+        kept = [(name, value) for name, value in headers if name.lower() not in _OURS]
+        return start_response(status, kept + limit_headers(tier, decision), *rest)
+
+    return tell
