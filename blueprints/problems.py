@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from cache_ext.errors import StoreUnavailable
 from shivx.errors import (
+    AuditUnavailable,
     Conflict,
     DatabaseUnavailable,
     Forbidden,
@@ -108,6 +109,7 @@ _BY_ERROR: Mapping[type[Exception], str] = {
     Forbidden: "forbidden",
     Conflict: "conflict",
     DatabaseUnavailable: "unavailable",
+    AuditUnavailable: "unavailable",
     OriginInvalid: "origin_invalid",
     OriginError: "origin_unavailable",
     StoreUnavailable: "unavailable",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from flask import Flask, current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from shivx.accounts.identities import address_subject
 from shivx.identity import CALLER, Caller, Tier, Via
 
 P = ParamSpec("P")
@@ -70,10 +71,14 @@ def demand_of(view: Callable[..., object] | None) -> Demand | None:
 
 
 def current_caller() -> Caller:
-    """Return who makes the request; without a gate in front, nobody but an address."""
-    address = request.environ.get("REMOTE_ADDR", "")
-    caller: Caller = request.environ.get(CALLER) or Caller(Tier.ANONYMOUS, f"address:{address}")
-    return caller
+    """Return who makes the request."""
+    return caller_in(request.environ)
+
+
+def caller_in(environ: Mapping[str, Any]) -> Caller:
+    """Return who makes the request of *environ*; without a word of the gate, nobody but an address."""
+    caller: Caller | None = environ.get(CALLER)
+    return caller or Caller(Tier.ANONYMOUS, address_subject(environ.get("REMOTE_ADDR", "")))
 
 
 def meets(caller: Caller, demand: Demand) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from blueprints.admin import admin
+from blueprints.audited import denials_to
 from blueprints.costs import COSTS, CostTable
 from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.keys import keys
@@ -40,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(market)
     app.register_blueprint(keys)
     app.register_blueprint(operations)
+    app.register_blueprint(admin)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
     app.wsgi_app = Gate(  # type: ignore[method-assign]
@@ -52,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         cost_of=CostTable(app.url_map, COSTS).cost_of,
     )
     cors = Cors(settings.cors_origins)
-    app.wsgi_app = Envelope(app.wsgi_app, cors, lambda environ, status: None)  # type: ignore[method-assign]
+    app.wsgi_app = Envelope(app.wsgi_app, cors, denials_to(services.audit))  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

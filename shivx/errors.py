@@ -14,6 +14,7 @@ ShivxError
 ├── Conflict                 what is there already forbids it
 ├── DatabaseUnavailable      no usable answer from the database; `retry_after` says when to ask again
 ├── TooManyRequests          the limit is used up
+├── AuditUnavailable         what is to be done cannot be recorded, so it is not done
 └── OriginError              the exchange did not give what we asked for
     ├── OriginUnavailable    down, too slow or limiting us; `retry_after` says when to ask again
     └── OriginInvalid        it answered, but with nonsense; nothing of it may be cached
@@ -103,6 +104,10 @@ class DatabaseUnavailable(ShivxError):
 
 class TooManyRequests(ShivxError):
     """The limit is used up; the message, which clients see, says whose."""
+
+
+class AuditUnavailable(ShivxError):
+    """The audit cannot be written or read: its database is away, or a disk is full. Nothing was done."""
 
 
 class OriginError(ShivxError):

@@ -11,6 +11,7 @@ from flask import Flask
 from cache_ext import CacheExt, TieredCache
 from cache_ext.limits.limiter import Limiter
 from shivx.accounts.access import Access, open_access
+from shivx.audit.audit import Audit
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.providers.measured import MeasuredProvider
@@ -35,6 +36,7 @@ class Services:
     access: Access
     state: TieredCache
     limiter: Limiter
+    audit: Audit
 
     def start(self) -> None:
         """Connect and start this process' threads now; the first request would, but waits no longer."""
@@ -47,6 +49,7 @@ class Services:
         self.state.close()
         if self.state is not self.cache:
             self.cache.close()
+        self.audit.close()
         self.access.close()
 
 
@@ -68,7 +71,8 @@ def wire(app: Flask, settings: Settings) -> Services:
     state = open_state(settings, cache, ensure)
     limiter = Limiter(state.gateway, cache.settings, start=_starter(state))
     access = open_access(app, settings, cache, limiter=limiter)
-    services = Services(settings, cache, market, candles, policies, providers, access, state, limiter)
+    audit = _audit(settings, access)
+    services = Services(settings, cache, market, candles, policies, providers, access, state, limiter, audit)
     app.extensions[EXTENSION_KEY] = services
     return services
 
@@ -80,6 +84,11 @@ def _starter(state: TieredCache) -> Callable[[], None]:
         state.runtime.start()
 
     return start
+
+
+def _audit(settings: Settings, access: Access) -> Audit:
+    secrets = tuple(key.get_secret_value() for key in settings.secret_keys)
+    return Audit(access.database, secrets, settings.instance_dir)
 
 
 def services_of(app: Flask) -> Services:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -272,10 +274,27 @@ def open_site(
         clock: what cache and candles go by instead of the time.
         start: connect at once.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        if exchanges:
-            patch.setattr(wiring, "build_providers", lambda *_: _measured(exchanges))
-        app = create_app(settings)
+    with tempfile.TemporaryDirectory(prefix="shivx-site-") as folder:
+        with pytest.MonkeyPatch.context() as patch:
+            if exchanges:
+                patch.setattr(wiring, "build_providers", lambda *_: _measured(exchanges))
+            app = create_app(_housed(settings, Path(folder)))
+        yield from _opened(app, exchanges, clock, start)
+
+
+def _housed(settings: Settings, folder: Path) -> Settings:
+    """Return *settings* with *folder* for what is kept, the audit say, unless they name another."""
+    if "instance_dir" in settings.model_fields_set:
+        return settings
+    place: dict[str, Any] = {"instance_dir": folder}
+    if "database_url" not in settings.model_fields_set:
+        place["database_url"] = SecretStr(f"sqlite:///{folder}/shivx.db")
+    return settings.model_copy(update=place)
+
+
+def _opened(
+    app: Flask, exchanges: Sequence[ScriptedExchange], clock: FakeClock | None, start: bool
+) -> Iterator[Site]:
     services = services_of(app)
     if clock is not None:
         with_clock(services.cache, clock)

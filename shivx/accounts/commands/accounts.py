@@ -11,6 +11,7 @@ from flask.cli import AppGroup
 from shivx.accounts.commands.keys import key_commands
 from shivx.accounts.commands.opening import moment, opened_access
 from shivx.accounts.facts import Account
+from shivx.audit.command import audit
 from shivx.identity import Tier
 
 TIERS = click.Choice([str(tier) for tier in Tier if tier is not Tier.ANONYMOUS])
@@ -29,6 +30,7 @@ def account_commands() -> AppGroup:
         ("passwd", passwd),
         ("tier", tier),
         ("logout", logout),
+        ("audit", audit),
     ):
         group.command(name)(command)
     group.add_command(key_commands())

@@ -1,0 +1,162 @@
+"""``/api/admin``: the audit, and what admins do to the cache by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+from flask import Blueprint, Response, current_app, jsonify, request
+from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
+
+from blueprints.audited import audited_change, record
+from blueprints.bodies import read_json
+from blueprints.parameters import Query
+from blueprints.rights import requires
+from cache_ext.coherence.receipts import Receipt
+from cache_ext.errors import ConfigurationError as BadName
+from cache_ext.keys import check_name
+from shivx.audit.events import Event, Outcome, Row
+from shivx.cursors import encode_cursor
+from shivx.errors import InvalidParameter, InvalidRequest, NotComputable
+from shivx.identity import Tier
+from shivx.times import format_time
+from shivx.wiring import services_of
+
+admin = Blueprint("admin", __name__, url_prefix="/api/admin")
+admins_only = requires(Tier.ADMIN, scope="admin")
+
+MAX_ROWS = 500
+MAX_NAMES = 100
+MAX_BODY_BYTES = 262_144
+"""Of 100 names of 1024 characters each."""
+ALL = "all"
+_Text = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Names = Annotated[list[_Text], Meta(min_length=1, max_length=MAX_NAMES)]
+
+
+class AuditPosition(Struct, frozen=True, array_like=True, tag="audit"):
+    """The number of the last row of a page."""
+
+    number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class InvalidateBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What shall count no more: one of tags, keys and paths."""
+
+    tags: _Names | UnsetType = UNSET
+    keys: _Names | UnsetType = UNSET
+    paths: _Names | UnsetType = UNSET
+    dry_run: bool = False
+
+
+class FlushBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which cache shall be emptied, and why."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    cache: Annotated[str, Meta(max_length=64)] = ALL
+
+
+@admin.after_request
+def _keep_out_of_caches(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@admin.get("/audit")
+@admins_only
+def list_audit() -> Response:
+    """Return what was done, read and denied, newest first."""
+    with Query(request.environ) as query:
+        limit = query.integer("limit", default=100, low=1, high=MAX_ROWS)
+        position = query.cursor(AuditPosition)
+    page = services_of(current_app).audit.page(limit, None if position is None else position.number)
+    record("admin.read", Outcome.READ)
+    entries = [*(_open(event) for event in page.open), *(_closed(row) for row in page.rows)]
+    following = None if page.next is None else encode_cursor(AuditPosition(page.next))
+    return jsonify(entries=entries, next=following)
+
+
+@admin.post("/cache/invalidate")
+@admins_only
+def invalidate() -> Response:
+    """Make what carries a tag, or lies under a key, count no more; or say what that would hit."""
+    Query(request.environ).finish()
+    body = read_json(request, InvalidateBody, MAX_BODY_BYTES)
+    kind, names = _aim(body)
+    cache = services_of(current_app).cache
+    if body.dry_run:
+        record("cache.invalidate_preview", Outcome.READ)
+        found = cache.preview(*names) if kind == "tags" else cache.preview(keys=names)
+        return jsonify(dry_run=True, **to_builtins(found))
+    with audited_change("cache.invalidate", f"{kind}: {', '.join(names)}") as change:
+        receipt = cache.invalidate_tags(*names) if kind == "tags" else cache.delete(*names)
+        change.outcome = _outcome(receipt)
+    return jsonify(dry_run=False, outcome=change.outcome, **cast("dict[str, Any]", {kind: names}))
+
+
+@admin.post("/cache/flush")
+@admins_only
+def flush() -> Response:
+    """Make all that is cached count no more."""
+    Query(request.environ).finish()
+    body = read_json(request, FlushBody)
+    if body.cache != ALL:
+        wrong = InvalidParameter("cache", "unknown_choice", f"{ALL}; parts of it have tags: invalidate these")
+        raise InvalidRequest([wrong])
+    with audited_change("cache.flush", f"{ALL}: {body.reason}") as change:
+        change.outcome = _outcome(services_of(current_app).cache.clear())
+    return jsonify(outcome=change.outcome, cache=ALL)
+
+
+def _aim(body: InvalidateBody) -> tuple[str, Sequence[str]]:
+    """Return what kind of names *body* has, and these.
+
+    Raises:
+        InvalidRequest: it has several kinds or none, or a name that cannot be one.
+        NotComputable: it has paths.
+    """
+    kinds = {kind: getattr(body, kind) for kind in ("tags", "keys", "paths")}
+    given = [(kind, names) for kind, names in kinds.items() if names is not UNSET]
+    if len(given) != 1:
+        code = "too_many" if given else "required"
+        raise InvalidRequest([InvalidParameter("tags", code, "one of tags, keys and paths")])
+    ((kind, names),) = given
+    if kind == "paths":
+        raise NotComputable("responses are not stored by path: invalidate the tags of what they show")
+    for name in names:
+        try:
+            check_name(name)
+        except BadName as error:
+            raise InvalidRequest([InvalidParameter(kind, "malformed", str(error))]) from None
+    return kind, list(dict.fromkeys(names))
+
+
+def _outcome(receipt: Receipt) -> Outcome:
+    return Outcome.DONE if receipt.applied else Outcome.QUEUED
+
+
+def _closed(row: Row) -> dict[str, object]:
+    return {"number": row.number, **_told(row.event), "of": row.event.of, "mac": row.mac}
+
+
+def _open(event: Event) -> dict[str, object]:
+    """Return what is being counted still: it has no number yet."""
+    return {"number": None, **_told(event), "of": None, "mac": None}
+
+
+def _told(event: Event) -> dict[str, object]:
+    return {
+        "at": format_time(event.at),
+        "action": event.action,
+        "target": event.target,
+        "outcome": event.outcome,
+        "count": event.count,
+        "subject": event.subject,
+        "account": event.account,
+        "name": event.name,
+        "tier": event.tier,
+        "via": event.via,
+        "key": event.key,
+        "address": event.address,
+        "request_id": event.request_id,
+    }
