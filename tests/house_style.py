@@ -124,7 +124,7 @@ def _uses(root: Path, banned: Collection[str], exempt: Collection[str], advice: 
 def _named(module: Module) -> Iterator[tuple[ast.expr, str]]:
     """Yield the names that *module* uses, resolved."""
     names = full_names(module)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Name | ast.Attribute):
             yield node, resolve(node, names)
 
@@ -132,7 +132,7 @@ def _named(module: Module) -> Iterator[tuple[ast.expr, str]]:
 def _caught(module: Module) -> Iterator[tuple[ast.expr, str]]:
     """Yield what except clauses and `suppress` calls of *module* name, resolved."""
     names = full_names(module)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ExceptHandler) and node.type is not None:
             caught = [node.type]
         elif isinstance(node, ast.Call) and dotted(node.func).endswith("suppress"):

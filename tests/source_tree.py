@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ class Import:
 
 @dataclass(frozen=True)
 class Module:
-    """One source file. `name` is dotted; a package has the name of its folder."""
+    """One source file. `name` is dotted; a package has the name of its folder. `nodes`: all of `tree`."""
 
     name: str
     path: Path
     text: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
     imports: tuple[Import, ...]
 
     def at(self, line: int, problem: str) -> str:
@@ -35,7 +37,7 @@ class Module:
 def read_modules(root: Path, *tops: str) -> list[Module]:
     """Return the modules under *tops*, packages or single files without suffix, that exist in *root*."""
     paths = [path for top in tops for path in (*root.glob(f"{top}.py"), *root.glob(f"{top}/**/*.py"))]
-    return [_read(root, path) for path in sorted(paths)]
+    return [_read(root, path, path.read_text()) for path in sorted(paths)]
 
 
 def is_within(name: str, *packages: str) -> bool:
@@ -45,7 +47,7 @@ def is_within(name: str, *packages: str) -> bool:
 
 def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield every function and method of *module*, nested ones included."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -62,7 +64,7 @@ def dotted(node: ast.expr) -> str:
 def full_names(module: Module) -> dict[str, str]:
     """Return for each imported name what it stands for: ``{"RedisError": "redis.exceptions.RedisError"}``."""
     names: dict[str, str] = {}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             names |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -76,15 +78,17 @@ def resolve(node: ast.expr, names: dict[str, str]) -> str:
     return names.get(first, first) + dot + rest
 
 
-def _read(root: Path, path: Path) -> Module:
-    text = path.read_text()
+@functools.cache  # each check reads all of them
+def _read(root: Path, path: Path, text: str) -> Module:
     tree = ast.parse(text, str(path))
     relative = path.relative_to(root)
     parts = relative.with_suffix("").parts
     is_package = parts[-1] == "__init__"
     package = parts[:-1]
     imports = tuple(_imports(tree, root, package, late=False))
-    return Module(".".join(package if is_package else parts), relative, text, tree, imports)
+    return Module(
+        ".".join(package if is_package else parts), relative, text, tree, tuple(ast.walk(tree)), imports
+    )
 
 
 def _imports(node: ast.AST, root: Path, package: tuple[str, ...], *, late: bool) -> Iterator[Import]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from flask import Flask
 
-from cache_ext import MISS, CachePolicy, ConfigurationError, Preview, StoreUnavailable
+from cache_ext import MISS, CacheExt, CachePolicy, ConfigurationError, Preview, StoreUnavailable
 from cache_ext.keys import KeySpace
 from cache_ext.stores import walking
 from cache_ext.transport.budget import current_budget
@@ -248,6 +249,7 @@ def flask_cache(tmp_path, namespace):
     return run
 
 
+@pytest.mark.parametrize("server_kind", ["valkey"])
 def test_the_command_counts_and_changes_nothing(make_cache, redis_url, flask_cache):
     """`invalidate --dry-run` tells what would be hit, in words or JSON, and leaves it."""
     cache = connected(make_cache(redis_url))
@@ -262,6 +264,7 @@ def test_the_command_counts_and_changes_nothing(make_cache, redis_url, flask_cac
     assert cache.preview("t").matched == 30
 
 
+@pytest.mark.parametrize("server_kind", ["valkey"])
 def test_the_command_shows_a_bar_on_a_terminal(make_cache, redis_url, flask_cache):
     """On a terminal the operator sees how far it is."""
     fill(connected(make_cache(redis_url)), 3)
@@ -284,6 +287,7 @@ def test_the_command_shows_a_bar_on_a_terminal(make_cache, redis_url, flask_cach
     assert "100%" in shown
 
 
+@pytest.mark.parametrize("server_kind", ["valkey"])
 def test_the_command_invalidates_softly(make_cache, redis_url, flask_cache):
     """`--soft` leaves the values for who may serve stale ones."""
     cache = connected(make_cache(redis_url))
@@ -309,11 +313,15 @@ def test_the_command_invalidates_softly(make_cache, redis_url, flask_cache):
     ],
 )
 @pytest.mark.parametrize("server_kind", ["valkey"])
-def test_the_exit_code_says_what_went_wrong(own_redis_server, flask_cache, arguments, code, said):
+def test_the_exit_code_says_what_went_wrong(own_redis_server, namespace, arguments, code, said):
     """1: Redis does not answer; 2: the command makes no sense."""
     own_redis_server.kill()
-    answer = flask_cache(own_redis_server.url, "invalidate", *arguments)
-    assert answer.returncode == code, answer.stderr
+    app = Flask("operated")
+    app.config.update(CACHE_EXT_REDIS_URL=own_redis_server.url, CACHE_EXT_NAMESPACE=namespace)
+    cache = CacheExt().init_app(app)
+    answer = app.test_cli_runner().invoke(args=["cache", "invalidate", *arguments])
+    cache.close()
+    assert answer.exit_code == code, answer.stderr
     assert said in answer.stderr
 
 
