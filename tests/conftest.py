@@ -100,6 +100,16 @@ def steppable_redis_server(server_kind: str) -> Iterator[SteppableServer]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def module_redis_server(shared_servers: SharedServers) -> Iterator[RunningServer]:
+    """A fresh Valkey for the tests of one file, which nobody empties in between."""
+    server = RunningServer("valkey")
+    shared_servers.others.append(server)
+    yield server
+    shared_servers.others.remove(server)
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def postgres_server(shared_servers: SharedServers) -> Iterator[PostgresServer]:
     """The PostgreSQL server that tests share."""

@@ -86,6 +86,11 @@ class RunningServer:
         """
         return self._alive().pid
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """That number, as `SharedServers.others` asks for it."""
+        return frozenset({self.pid} if self.running else ())
+
     def start(self) -> None:
         """Start the stopped or killed server again, at the same addresses; return when it answers."""
         if self.running:

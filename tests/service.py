@@ -90,6 +90,11 @@ class GunicornService:
         return self._master().pid
 
     @property
+    def pids(self) -> frozenset[int]:
+        """That number, as `SharedServers.others` asks for it."""
+        return frozenset({self.pid})
+
+    @property
     def running(self) -> bool:
         """Whether the master process lives."""
         return self._master().poll() is None
