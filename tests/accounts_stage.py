@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from argon2 import PasswordHasher
 from flask import Flask
 from pydantic import SecretStr
 
-from cache_ext import TieredCache
+from cache_ext import TieredCache, open_cache
 from shivx.accounts.access import Access, open_access
 from shivx.accounts.passwords import Passwords
 from shivx.config import Settings
@@ -90,6 +90,14 @@ class Office:
         self.login = self.access.login
         self.database = self.access.database
 
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Close the connections to the database."""
+        self.access.close()
+
     def identify(self, **environ: str) -> Any:
         """Return who makes a request with these WSGI variables."""
         return self.access.identities.identify({"REMOTE_ADDR": "203.0.113.7", **environ})
@@ -98,3 +106,9 @@ class Office:
 def sqlite_url(folder: Path) -> str:
     """Return the URL of a database in *folder*."""
     return f"sqlite:///{folder / 'accounts.db'}"
+
+
+def upgrade(url: str) -> None:
+    """Do as ``flask db upgrade`` does."""
+    with Office(open_cache("memory://", secret_keys=(SECRET,)), url) as office:
+        office.database.upgrade()

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 
 from cache_ext import TieredCache, open_cache
 from cache_ext.testing import CountingOrigin, FakeClock
-from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url
+from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url, upgrade
 from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
@@ -182,10 +182,17 @@ def cache(
         pytest.skip(str(absent))
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of each kind."""
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database of each kind, without tables."""
     return sqlite_url(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """The URL of a database of each kind, with empty tables."""
+    upgrade(empty_database_url)
+    return empty_database_url
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from shivx.accounts.upgrading import Versions
 from shivx.errors import ConfigurationError, DatabaseUnavailable
 from shivx.identity import Tier
 from tests.accounts_stage import Office, sqlite_url
-from tests.caches import all_at_once
+from tests.caches import all_at_once, begin
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,23 +41,37 @@ def test_migrations_make_what_the_models_say(office):
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
-def test_an_upgrade_again_changes_nothing(office):
+@pytest.fixture
+def bare_office(make_cache, empty_database_url):
+    """The accounts of a database without tables."""
+    with Office(make_cache(secret_keys=("s" * 32,)), empty_database_url) as office:
+        yield office
+
+
+def test_an_upgrade_again_changes_nothing(bare_office):
     """Nor does one by many at once, to an empty database."""
+    office = bare_office
     assert set(all_at_once(4, lambda _: office.database.upgrade())) == {Versions().needed}
     office.accounts.create("stays", Tier.PREMIUM)
     office.database.upgrade()
     assert len(office.accounts.list()) == 1
 
 
-def test_several_databases_are_upgraded_by_several_processes_at_once(make_office):
-    """Each process of a fresh start finds the tables, whoever made them."""
-    offices = [make_office() for _ in range(4)]
-    all_at_once(4, lambda number: offices[number].accounts.create(f"user{number}", Tier.PREMIUM))
-    assert len(offices[0].accounts.list()) == 4
+def test_postgresql_out_of_date_serves_nothing_until_it_is_upgraded(bare_office):
+    """It may be shared by hosts: the operator says when. SQLite's tables are made when first asked for."""
+    if bare_office.database.engine.dialect.name == "sqlite":
+        assert bare_office.accounts.list() == []
+        return
+    for call in (bare_office.database.prepare, bare_office.accounts.list):
+        with pytest.raises(ConfigurationError, match="flask db upgrade"):
+            call()
+    bare_office.database.upgrade()
+    assert bare_office.accounts.list() == []
 
 
-def test_a_failed_upgrade_leaves_nothing_half_done(office, monkeypatch):
+def test_a_failed_upgrade_leaves_nothing_half_done(bare_office, monkeypatch):
     """All its steps are one transaction."""
+    office = bare_office
     monkeypatch.setattr("alembic.op.create_index", broken)
     with pytest.raises(RuntimeError):
         office.database.upgrade()
@@ -186,6 +201,30 @@ def test_so_many_transactions_run_at_once_and_no_more(office, monkeypatch):
     assert len(office.database.engine.pool._idle) <= AT_ONCE
 
 
+def test_closing_waits_for_what_is_under_way(office):
+    """And leaves no connection behind; who comes later is turned away."""
+    inside, go = threading.Event(), threading.Event()
+
+    def slow(session):
+        session.execute(text("SELECT 1"))
+        inside.set()
+        assert go.wait(10)
+        return "done"
+
+    office.database.prepare()
+    reading = begin(lambda: office.database.read(slow))
+    assert inside.wait(10)
+    closing = begin(office.database.close)
+    until(lambda: office.database._closed, "it closes")
+    with pytest.raises(DatabaseUnavailable):
+        office.accounts.list()
+    assert not closing.done()
+    go.set()
+    assert reading.result(10) == "done"
+    closing.result(10)
+    assert office.database.engine.pool.status() == "0 idle"
+
+
 def test_a_forked_child_has_connections_of_its_own(office):
     """It reads and writes, and the parent's connections still work."""
     office.accounts.create("parent", Tier.PREMIUM)
@@ -249,9 +288,9 @@ for number in range(5):
 """
 
 
-def test_processes_that_begin_at_once_make_one_database(database_url, make_office):
+def test_processes_that_begin_at_once_make_one_database(tmp_path, make_cache):
     """The tables are made once, and nobody is turned away while others write."""
-    command = [sys.executable, "-W", "error", "-c", RACER, database_url]
+    command = [sys.executable, "-W", "error", "-c", RACER, sqlite_url(tmp_path)]
     racers = [
         subprocess.Popen(
             [*command, f"p{number}"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -266,7 +305,8 @@ def test_processes_that_begin_at_once_make_one_database(database_url, make_offic
     for racer in racers:
         racer.communicate(timeout=30)
         assert racer.returncode == 0
-    assert len(make_office().accounts.list()) == 20
+    with Office(make_cache(secret_keys=("s" * 32,)), sqlite_url(tmp_path)) as office:
+        assert len(office.accounts.list()) == 20
 
 
 def test_an_sqlite_file_of_before_is_upgraded_in_place(tmp_path, make_cache):

@@ -53,6 +53,7 @@ class Database:
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._turn = threading.Lock()
         self._ready = False
+        self._closed = False
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Return what *work* finds, in one transaction.
@@ -97,8 +98,12 @@ class Database:
         return off_hub(lambda: _translated(lambda: make_current(self._writing)))
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Let transactions under way end, and close all connections; nobody gets in any more."""
+        self._closed = True
+        taken = sum(self._places.acquire(timeout=BUSY_SECONDS) for _ in range(AT_ONCE))
         self.engine.dispose()
+        for _ in range(taken):
+            self._places.release()
 
     def _check(self) -> None:
         if is_sqlite(self.engine.url):
@@ -108,9 +113,11 @@ class Database:
 
     def _run(self, work: Callable[[], T]) -> T:
         self.prepare()
-        if not self._places.acquire(timeout=BUSY_SECONDS):
-            raise DatabaseUnavailable("too many wait for the database")
+        if self._closed or not self._places.acquire(timeout=BUSY_SECONDS):
+            raise DatabaseUnavailable("the database is closed, or too many wait for it")
         try:
+            if self._closed:  # meanwhile
+                raise DatabaseUnavailable("the database is closed")
             return off_hub(lambda: _translated(work))
         finally:
             self._places.release()
