@@ -29,7 +29,9 @@ _SOURCE = re.compile(r"simulated|ccxt:[a-z0-9_]{1,64}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ORIGIN = re.compile(r"\*|https?://(?:\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?")
 _BIND = re.compile(r"unix:.+|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
-_DATABASE = re.compile(r"[a-z][a-z0-9]*(?:\+[a-z0-9_]+)?://.*", re.DOTALL)
+_DATABASE = re.compile(
+    r"sqlite(?:\+pysqlite)?:///(?!:memory:)[^?]+|postgres(?:ql)?(?:\+psycopg)?://.+", re.DOTALL
+)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
 
 ValueT = TypeVar("ValueT")
@@ -147,6 +149,8 @@ Pairs = Annotated[tuple[Pair, ...], _from_text(_items), AfterValidator(_pairs)]
 Sources = Annotated[tuple[str, ...], _from_text(_items), AfterValidator(_sources)]
 Origins = Annotated[tuple[str, ...], _from_text(_items), AfterValidator(_origins)]
 RedisUrl = Annotated[SecretStr, _secret(check_redis_url)]
-DatabaseUrl = Annotated[SecretStr, _secret(_matching(_DATABASE, "an SQLAlchemy URL, such as sqlite:///PATH"))]
+DatabaseUrl = Annotated[
+    SecretStr, _secret(_matching(_DATABASE, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"))
+]
 Token = Annotated[SecretStr, _secret(_matching(_TOKEN, "1 to 512 ASCII characters without spaces"))]
 SecretKeys = Annotated[tuple[SecretStr, ...], _from_text(split_keys)]

@@ -11,6 +11,9 @@ from shivx.app import create_app
 from tests.accounts_stage import PASSWORD
 from tests.market_stage import settings_for
 
+pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+"""What does not depend on the database is shown on one kind."""
+
 
 @pytest.fixture
 def flask(database_url):

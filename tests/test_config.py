@@ -184,6 +184,9 @@ def test_value_is_read(instance, name, text, value):
         ("SHIVX_SIMULATED_FAILURE_RATE", "1.01"),
         ("SHIVX_WARM_PAIRS", "BTC-USDC,,"),
         ("SHIVX_DATABASE_URL", "/var/lib/x.db"),
+        ("SHIVX_DATABASE_URL", "mysql://u:p@host/d"),
+        ("SHIVX_DATABASE_URL", "sqlite://"),
+        ("SHIVX_DATABASE_URL", "sqlite:///:memory:"),
         ("SHIVX_METRICS_TOKEN", "two words"),
         ("SHIVX_CORS_ORIGINS", "example.com"),
         ("SHIVX_LOG_FORMAT", "xml"),
@@ -359,8 +362,9 @@ def test_secrets_do_not_show_in_repr():
     """The repr of settings shows no secret that was given directly."""
     names = {name.removeprefix(PREFIX).lower() for name in SECRETS}
     values = dict.fromkeys(names, "hush" * 8) | dict.fromkeys(
-        ("redis_url", "redis_state_url", "database_url"), "redis://:hush@host"
+        ("redis_url", "redis_state_url"), "redis://:hush@host"
     )
+    values["database_url"] = "postgresql://u:hush@host/d"
     assert "hush" not in repr(Settings.model_validate(values))
 
 

@@ -12,6 +12,9 @@ from shivx.errors import Refused
 from shivx.identity import Tier, Via
 from tests.accounts_stage import Session
 
+pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+"""What does not depend on the database is shown on one kind."""
+
 
 @pytest.fixture
 def owner(office):

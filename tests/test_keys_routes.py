@@ -15,6 +15,9 @@ from tests.accounts_stage import Session
 
 PATH = "/api/auth/keys"
 
+pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+"""What does not depend on the database is shown on one kind."""
+
 
 @pytest.fixture
 def site(office):

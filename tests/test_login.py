@@ -23,6 +23,9 @@ from tests.caches import begin
 HERE = "address:203.0.113.7"
 WRONG = LoginRefused()
 
+pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+"""What does not depend on the database is shown on one kind."""
+
 
 @pytest.fixture
 def alice(office):
