@@ -8,11 +8,14 @@ import pytest
 
 from shivx.accounts.key_text import digest_of
 from shivx.app import create_app
-from tests.accounts_stage import PASSWORD
+from tests.accounts_stage import PASSWORD, sqlite_url
 from tests.market_stage import settings_for
 
-pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
-"""What does not depend on the database is shown on one kind."""
+
+@pytest.fixture
+def empty_database_url(tmp_path):
+    """What does not depend on the database is shown on one kind."""
+    return sqlite_url(tmp_path)
 
 
 @pytest.fixture

@@ -10,10 +10,13 @@ from shivx.accounts.identities import address_subject
 from shivx.accounts.key_text import make_key
 from shivx.errors import Refused
 from shivx.identity import Tier, Via
-from tests.accounts_stage import Session
+from tests.accounts_stage import Session, sqlite_url
 
-pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
-"""What does not depend on the database is shown on one kind."""
+
+@pytest.fixture
+def empty_database_url(tmp_path):
+    """What does not depend on the database is shown on one kind."""
+    return sqlite_url(tmp_path)
 
 
 @pytest.fixture

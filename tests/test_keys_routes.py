@@ -11,12 +11,15 @@ from blueprints.errors import register_error_handlers
 from blueprints.keys import keys
 from shivx.identity import Tier
 from shivx.times import format_time
-from tests.accounts_stage import Session
+from tests.accounts_stage import Session, sqlite_url
 
 PATH = "/api/auth/keys"
 
-pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
-"""What does not depend on the database is shown on one kind."""
+
+@pytest.fixture
+def empty_database_url(tmp_path):
+    """What does not depend on the database is shown on one kind."""
+    return sqlite_url(tmp_path)
 
 
 @pytest.fixture

@@ -17,14 +17,17 @@ from shivx.accounts.login import PER_ACCOUNT, PER_ADDRESS, LoginRefused
 from shivx.accounts.passwords import Passwords, TooBusy
 from shivx.errors import InvalidParameter
 from shivx.identity import Tier
-from tests.accounts_stage import CHEAP, PASSWORD
+from tests.accounts_stage import CHEAP, PASSWORD, sqlite_url
 from tests.caches import begin
 
 HERE = "address:203.0.113.7"
 WRONG = LoginRefused()
 
-pytestmark = pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
-"""What does not depend on the database is shown on one kind."""
+
+@pytest.fixture
+def empty_database_url(tmp_path):
+    """What does not depend on the database is shown on one kind."""
+    return sqlite_url(tmp_path)
 
 
 @pytest.fixture
