@@ -14,8 +14,10 @@ import threading  # noqa: E402
 import time  # noqa: E402
 
 import gevent  # noqa: E402
+import gevent.event  # noqa: E402
 from argon2 import PasswordHasher  # noqa: E402
 from sqlalchemy import text  # noqa: E402
+from sqlalchemy.orm import Session  # noqa: E402
 
 from cache_ext import open_cache  # noqa: E402
 from shivx.accounts.key_text import make_key  # noqa: E402
@@ -46,12 +48,18 @@ def log_in(office: Office) -> None:
 def lock(office: Office) -> None:
     """Let writers wait for one that holds the database for half a second."""
 
-    def hold(session: object) -> None:
+    held = gevent.get_hub().loop.async_()
+    holds = gevent.event.Event()
+    held.start(holds.set)
+
+    def hold(session: Session) -> None:
         session.execute(text("UPDATE accounts SET epoch = epoch"))
+        held.send()
         monkey.get_original("time", "sleep")(0.5)  # in a thread of the hub's pool, as a slow disk would
 
     jobs = [gevent.spawn(office.database.write, hold)]
-    gevent.sleep(0.05)
+    holds.wait()
+    held.close()
     jobs += [gevent.spawn(office.accounts.bump_epoch, 1) for _ in range(USERS)]
     gevent.joinall(jobs, raise_error=True)
 

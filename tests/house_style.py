@@ -29,6 +29,7 @@ SKIPS += tuple(f"pytest.mark.{mark}" for mark in ("skip", "skipif", "xfail", "fl
 # Module -> why it is exempt.
 MAY_SLEEP = {
     "tests.waiting": "the bounded poll that all other waiting goes through",
+    "tests.accounts_gevent": "ticks, to measure for how long the hub was blocked",
     "tests.embedded_gevent": "ticks, to measure for how long the hub was blocked",
 }
 MAY_SKIP = {"tests.conftest": "for a server that this machine lacks"}

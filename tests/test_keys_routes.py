@@ -7,8 +7,11 @@ import time
 import pytest
 from flask import Flask
 
-from blueprints.errors import register_error_handlers
+from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.keys import keys
+from cache_ext import CacheSettings
+from cache_ext.limits.limiter import Limiter
+from shivx.gate import Gate
 from shivx.identity import Tier
 from shivx.times import format_time
 from tests.accounts_stage import Session, sqlite_url
@@ -29,6 +32,14 @@ def site(office):
     app.extensions["shivx"] = office  # `access` is all that the views ask it for
     register_error_handlers(app)
     app.register_blueprint(keys)
+    app.wsgi_app = Gate(
+        app.wsgi_app,
+        identify=office.access.identities.identify,
+        limiter=Limiter(None, CacheSettings()),
+        limits=dict.fromkeys(Tier, 1000),
+        answer=answer_outside,
+        seconds=1.0,
+    )
     admin = office.accounts.create("admin", Tier.ADMIN)
     office.sessions.session = Session(admin.id, admin.epoch)
     client = app.test_client()

@@ -39,7 +39,8 @@ def command(service: GunicornService, *words: str, stdin: str = "") -> str:
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
 def test_a_key_is_good_in_all_workers_until_it_is_revoked(worker_class: str) -> None:
     """Made and revoked by commands, processes of their own; refused everywhere within the bound."""
-    with GunicornService(workers=2, worker_class=worker_class) as service:
+    env = {"SHIVX_LIMIT_ANONYMOUS": "10000", "SHIVX_LIMIT_PREMIUM": "10000"}
+    with GunicornService(workers=2, worker_class=worker_class, env=env) as service:
         command(service, "create", "alice", "--tier", "premium", "--password-stdin", stdin=PASSWORD)
         key = command(service, "keys", "create", "alice", "--scope", "keys")
 
