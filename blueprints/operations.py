@@ -76,6 +76,7 @@ def health() -> tuple[Response, int]:
 def metrics() -> Response:
     """Return the numbers of all workers, to this host or to whoever has the token."""
     _require_scraper()
+    services_of(current_app).sessions.measure()
     if MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
         registry.register(_AllWorkers())

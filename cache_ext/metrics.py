@@ -110,3 +110,11 @@ staleness_bound = Gauge(
     "How far an L1 hit may lag behind an applied invalidation at most.",
     multiprocess_mode="livemax",
 )
+sessions_active = Gauge(
+    "sessions_active",
+    "Sessions that have not ended, as counted when somebody last asked for the numbers.",
+    multiprocess_mode="livemostrecent",
+)
+sessions_unwritten = Counter(
+    "sessions_unwritten", "Changed sessions that were not stored since Redis did not answer."
+)

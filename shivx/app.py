@@ -7,6 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints.admin import admin
 from blueprints.audited import denials_to
+from blueprints.auth import auth, guard_sessions
 from blueprints.costs import COSTS, CostTable
 from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.keys import keys
@@ -39,7 +40,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_error_handlers(app)
     measure_requests(app)
     guard(app)
+    guard_sessions(app)
     app.register_blueprint(market)
+    app.register_blueprint(auth)
     app.register_blueprint(keys)
     app.register_blueprint(operations)
     app.register_blueprint(admin)

@@ -10,12 +10,14 @@ from flask import Flask
 
 from cache_ext import CacheExt, TieredCache
 from cache_ext.limits.limiter import Limiter
+from cache_ext.sessions.sessions import Sessions
 from shivx.accounts.access import Access, open_access
 from shivx.audit.audit import Audit
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.providers.measured import MeasuredProvider
 from shivx.services import CandleService, MarketService, Policies, register_facts
+from shivx.sessions import open_sessions
 from shivx.sources import build_providers
 from shivx.state import open_state
 
@@ -37,6 +39,7 @@ class Services:
     state: TieredCache
     limiter: Limiter
     audit: Audit
+    sessions: Sessions
 
     def start(self) -> None:
         """Connect and start this process' threads now; the first request would, but waits no longer."""
@@ -70,9 +73,12 @@ def wire(app: Flask, settings: Settings) -> Services:
     candles = CandleService(cache, market, policies)
     state = open_state(settings, cache, ensure)
     limiter = Limiter(state.gateway, cache.settings, start=_starter(state))
-    access = open_access(app, settings, cache, limiter=limiter)
+    sessions = open_sessions(app, settings, state, lambda: services_of(app).access.accounts)
+    access = open_access(app, settings, cache, limiter=limiter, sessions=sessions.reader)
     audit = _audit(settings, access)
-    services = Services(settings, cache, market, candles, policies, providers, access, state, limiter, audit)
+    services = Services(
+        settings, cache, market, candles, policies, providers, access, state, limiter, audit, sessions
+    )
     app.extensions[EXTENSION_KEY] = services
     return services
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -17,6 +18,7 @@ from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
 from tests.postgres import PostgresServer
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
+from tests.session_stage import Shop
 
 pytest_plugins = ["cache_ext.testing.fixtures"]
 
@@ -214,3 +216,23 @@ def make_office(make_cache: Callable[..., TieredCache], database_url: str) -> It
 def office(make_office: Callable[..., Office]) -> Office:
     """The accounts of an empty database, in one process."""
     return make_office()
+
+
+@pytest.fixture
+def make_shop(redis_url: str, namespace: str) -> Iterator[Callable[..., Shop]]:
+    """Open shops of one namespace, as several processes would."""
+    opened: list[Shop] = []
+
+    def make(epochs: dict[int, int] | None = None, **options: Any) -> Shop:
+        opened.append(Shop(redis_url, namespace, epochs, **options))
+        return opened[-1]
+
+    yield make
+    for shop in opened:
+        shop.close()
+
+
+@pytest.fixture
+def shop(make_shop: Callable[..., Shop]) -> Shop:
+    """A shop."""
+    return make_shop()

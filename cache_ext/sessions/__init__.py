@@ -1,0 +1,1 @@
+"""Server-side sessions: sealed, revocable, safe from lost updates; see docs/sessions.md."""

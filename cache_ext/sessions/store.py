@@ -1,0 +1,239 @@
+"""Sessions in Redis: read, stored if nobody was faster, listed, ended. Each is one script in one slot.
+
+shop:{07}:x:session:<hash>   a session, sealed; <hash> is that of its id, which nobody but the client has
+shop:{07}:x:sessions:12      the hashes of the sessions of account 12, oldest first
+shop:{07}:x:sessions         the hashes of all sessions of the bucket, and when they end: to count them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from cache_ext.errors import PayloadError, StoreUnavailable
+from cache_ext.keys import BUCKETS, KeySpace
+from cache_ext.sessions.ids import SessionId, account_bucket
+from cache_ext.sessions.records import MAX_BYTES, TOKEN_BYTES, Record, RecordCodec
+from cache_ext.transport.commands import Command
+from cache_ext.transport.connection import RedisGateway
+
+_MILLISECONDS = 1000
+_LONGEST_LIST = 64
+"""More names than any list of an account has; beyond that somebody else has written it."""
+
+
+class Lives(NamedTuple):
+    """How long sessions live, in seconds, and how many of them an account may have.
+
+    Args:
+        ttl: from signing in (or the first write) to the end.
+        idle: from the last use to the end.
+        most: of one account; the oldest ends for one too many.
+    """
+
+    ttl: float
+    idle: float
+    most: int
+
+    @property
+    def note_after(self) -> float:
+        """Seconds after which it is noted again that a session was seen."""
+        return min(60.0, self.idle / 8)
+
+
+class Kept(NamedTuple):
+    """A session as it was read, or has just been written.
+
+    Args:
+        at: when that was, Unix seconds by the clock of Redis.
+        token: what tells this state of it from any other.
+    """
+
+    id: SessionId
+    record: Record
+    token: bytes
+    at: float
+
+
+class Seen(NamedTuple):
+    """A session of a list: its name and what is in it."""
+
+    name: str
+    record: Record
+
+
+class Gone(Exception):
+    """The session has ended meanwhile."""
+
+
+class SessionStore:
+    """The sessions of one namespace.
+
+    Args:
+        gateway: the way to Redis; None if there is none: then it is away for ever.
+        start: sees to it that somebody looks after the gateway's circuit.
+    Raises (all methods):
+        StoreUnavailable: no usable answer in time.
+    """
+
+    def __init__(
+        self,
+        gateway: RedisGateway | None,
+        keyspace: KeySpace,
+        codec: RecordCodec,
+        lives: Lives,
+        start: Callable[[], None],
+    ) -> None:
+        self._gateway = gateway
+        self._keyspace = keyspace
+        self._codec = codec
+        self._lives = lives
+        self._start = start
+        if gateway is not None:
+            self._read, self._write, self._end, self._list = (
+                gateway.script(f"session_{verb}") for verb in ("read", "write", "end", "list")
+            )
+
+    def time(self) -> float:
+        """Return the clock of Redis, Unix seconds."""
+        return _clock(*self._run([("TIME",)])[0])
+
+    def read(self, session: SessionId) -> Kept | None:
+        """Return a session that is still good, None if there is none."""
+        (reply,) = self._run([("EVALSHA", self._read, 1, key := self._key(session), self._idle, MAX_BYTES)])
+        seconds, microseconds, sealed = reply
+        if not sealed:
+            return None
+        return self._opened(session, key, sealed, _clock(seconds, microseconds))
+
+    def write(self, session: SessionId, record: Record, before: Kept | None, at: float) -> Kept:
+        """Store *record* if what lies there is still what *before* says.
+
+        Args:
+            session: under which id; if that of *before* is another, that one ends.
+            before: as it was read; None: there was nothing.
+            at: the time, by the clock of Redis.
+        Raises:
+            Gone: it ended meanwhile.
+            Overtaken: it is another by now; the caller looks at that and tries again.
+        """
+        source = session if before is None else before.id
+        token = b"" if before is None else before.token
+        sealed = self._codec.seal(record, target := self._key(session))
+        left = min(self._lives.idle, record.created + self._lives.ttl - at)
+        keys = (
+            self._key(source),
+            target,
+            self._index(session.bucket, record.account),
+            self._census(session.bucket),
+        )
+        words: Command = (
+            *(token, TOKEN_BYTES, MAX_BYTES, sealed, _ms(left), source.name, session.name),
+            *(
+                self._prefix(session.bucket),
+                0 if record.account is None else self._lives.most,
+                _ms(self._lives.ttl),
+            ),
+        )
+        (reply,) = self._run([("EVALSHA", self._write, len(keys), *keys, *words)])
+        match reply:
+            case [1]:
+                return Kept(session, record, sealed[:TOKEN_BYTES], at)
+            case [-1, bytes(other)]:
+                found = self._opened(source, keys[0], other, at)
+                if found is not None and before is not None:
+                    raise Overtaken(found)
+        raise Gone
+
+    def end(self, session: SessionId, account: int | None) -> None:
+        """End one session of *account*, None for nobody's."""
+        self._ended(session.bucket, account, "", [session.name])
+
+    def revoke(self, account: int, name: str) -> bool:
+        """End the session called *name*; tell whether the account had one."""
+        if all(seen.name != name for seen in self.of(account)):
+            return False
+        return self._ended(account_bucket(account), account, "", [name]) > 0
+
+    def revoke_all(self, account: int, but: str = "") -> int:
+        """End all sessions of *account* but the one called *but*; return how many there were."""
+        return self._ended(account_bucket(account), account, but, [])
+
+    def of(self, account: int) -> list[Seen]:
+        """Return the sessions of *account*, oldest first."""
+        bucket = account_bucket(account)
+        command = ("EVALSHA", self._list, 1, self._index(bucket, account), self._prefix(bucket))
+        (reply,) = self._run([(*command, _LONGEST_LIST, MAX_BYTES)])
+        seconds, microseconds, *found = reply
+        at, seen = _clock(seconds, microseconds), []
+        for name, sealed in zip(found[::2], found[1::2], strict=True):
+            text = name.decode("ascii", "replace")
+            record = self._believed(self._prefix(bucket) + text, sealed, at)
+            if record is not None and record.account == account:
+                seen.append(Seen(text, record))
+        return seen
+
+    def count(self) -> int:
+        """Return how many sessions there are."""
+        at = _ms(self.time())
+        counts = self._run([("ZCOUNT", self._census(bucket), at, "+inf") for bucket in range(BUCKETS)])
+        self._run([("ZREMRANGEBYSCORE", self._census(bucket), "-inf", at) for bucket in range(BUCKETS)])
+        return sum(counts)
+
+    def _run(self, commands: Sequence[Command]) -> list[Any]:
+        if self._gateway is None:
+            raise StoreUnavailable("there is no Redis for sessions")
+        self._start()
+        return self._gateway.run(commands, "session")
+
+    def _ended(self, bucket: int, account: int | None, but: str, names: Sequence[str]) -> int:
+        keys = (self._index(bucket, account), self._census(bucket))
+        command: Command = ("EVALSHA", self._end, len(keys), *keys, self._prefix(bucket), but, *names)
+        count: int = self._run([command])[0]
+        return count
+
+    def _opened(self, session: SessionId, key: str, sealed: bytes, at: float) -> Kept | None:
+        record = self._believed(key, sealed, at)
+        return None if record is None else Kept(session, record, sealed[:TOKEN_BYTES], at)
+
+    def _believed(self, key: str, sealed: bytes, at: float) -> Record | None:
+        """Return what was sealed for *key* if its time is not over, whoever has kept it alive."""
+        try:
+            record = self._codec.open(sealed, key)
+        except PayloadError:
+            return None
+        idle = self._lives.idle + self._lives.note_after
+        over = at >= record.created + self._lives.ttl or at >= record.seen + idle
+        return None if over else record
+
+    @property
+    def _idle(self) -> int:
+        return _ms(self._lives.idle)
+
+    def _key(self, session: SessionId) -> str:
+        return self._prefix(session.bucket) + session.name
+
+    def _prefix(self, bucket: int) -> str:
+        return self._keyspace.place(bucket, "session:")
+
+    def _index(self, bucket: int, account: int | None) -> str:
+        return self._keyspace.place(bucket, f"sessions:{'-' if account is None else account}")
+
+    def _census(self, bucket: int) -> str:
+        return self._keyspace.place(bucket, "sessions")
+
+
+class Overtaken(Exception):
+    """Somebody else has written the session meanwhile: `kept` is what he made of it."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__()
+        self.kept = kept
+
+
+def _clock(seconds: bytes, microseconds: bytes) -> float:
+    return int(seconds) + int(microseconds) / 1e6
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * _MILLISECONDS))
