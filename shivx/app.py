@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from blueprints.admin import admin
 from blueprints.audited import denials_to
 from blueprints.auth import auth, guard_sessions
-from blueprints.costs import COSTS, CostTable
+from blueprints.costs import COSTS, VIEW_LIMITS, CostTable, limit_views
 from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.keys import keys
 from blueprints.market import market
@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(admin)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
+    limit_views(app, services.limiter, VIEW_LIMITS)
     app.wsgi_app = Gate(  # type: ignore[method-assign]
         app.wsgi_app,
         identify=services.access.identities.identify,

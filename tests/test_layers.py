@@ -99,7 +99,7 @@ CACHE_EXT_ROWS = (
     ("web.naming", "web.arguments", "web.responses"),
     ("web.labels", "web.cli"),
     ("web.decorators",),
-    ("web.views", "flask_caching"),
+    ("web.views", "flask_caching", "flask_limiter"),
     ("web.extension",),
     ("",),
 )
