@@ -48,11 +48,13 @@ def open_state(
 
 
 def _watch_policy(gateway: RedisGateway) -> None:
-    """Warn of a policy that may evict, for each run of the server."""
+    """Warn of a policy that may evict, once for each run of the server."""
+    warned: set[str] = set()  # several connections may be made at once
 
     def look(run_id: str, ask: Ask) -> None:
         policy = info_field(ask([("INFO", "memory")])[0], b"maxmemory_policy")
-        if policy.startswith(EVICTS_ALL):
+        if policy.startswith(EVICTS_ALL) and run_id not in warned:
+            warned.add(run_id)
             log.warning(
                 "the Redis of limits and sessions evicts by %s, so it may forget both; "
                 "SHIVX_REDIS_STATE_URL can name another",

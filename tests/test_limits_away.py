@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cache_ext import TieredCache
+from cache_ext.errors import StoreUnavailable
 from cache_ext.limits import shares as module
+from cache_ext.limits.counting import Debt
 from cache_ext.limits.limiter import Limiter
-from tests.caches import all_at_once, connected
+from tests.caches import PATIENCE, all_at_once, begin, connected, stop_before
 from tests.limits_stage import EPOCH, Hand, Log, limiter_on
 from tests.servers import RunningServer
 from tests.waiting import until
@@ -136,19 +138,39 @@ def test_merging_keeps_the_times(
 def test_debts_that_could_not_be_told_are_kept(
     make_cache: Callable[..., TieredCache], redis_url: str, tmp_path: Path
 ) -> None:
-    """Whatever fails while Redis is told, it is told later."""
-    hand = Hand()
-    shares = limiter_on(make_cache(redis_url), hand, tmp_path).shares
-    check = limiter_on(make_cache(redis_url), hand)._check("a", LIMIT, 3, 60.0)
+    """Whatever fails while Redis is told, it is told later, once."""
+    limiter = limiter_on(make_cache(redis_url), Hand(), tmp_path)
+    shares, check = limiter.shares, limiter._check("a", LIMIT, 3, 60.0)
     shares.admit(check)
-    debts = shares.take(None, 10)
-    assert not shares.owes
-    assert shares.take(None, 10) == []
-    shares.restore(debts)
+
+    def fail(debts: Sequence[Debt]) -> None:
+        raise StoreUnavailable("away")
+
+    with pytest.raises(StoreUnavailable):
+        shares.settle(check.place, 10, fail)
     assert shares.owes
-    (debt,) = shares.take(None, 10)
+    told: list[Debt] = []
+    shares.settle(check.place, 10, told.extend)
+    (debt,) = told
     assert (debt.place, debt.bucket, debt.width_ms) == (check.place, check.bucket, check.width_ms)
     assert [units for _, units in debt.admitted] == [3]
+    assert not shares.owes
+    shares.settle(check.place, 10, fail)
+
+
+def test_nobody_is_counted_before_redis_was_told(
+    make_cache: Callable[..., TieredCache], redis_url: str, tmp_path: Path
+) -> None:
+    """While one worker tells, another that asks for the same subject waits, and finds it counted."""
+    one, two = (limiter_on(make_cache(redis_url), None, tmp_path) for _ in range(2))
+    one.shares.admit(one._check("a", LIMIT, LIMIT, 60.0))
+    stop = stop_before(one._counts, "merge")
+    first = begin(lambda: one.check("a", LIMIT))
+    stop.wait()
+    second = begin(lambda: two.check("a", LIMIT))
+    stop.go()
+    assert not first.result(PATIENCE).allowed
+    assert not second.result(PATIENCE).allowed
 
 
 def test_a_crowd_of_two_workers_shares_one_part(crew: list[Limiter], own_redis_server: RunningServer) -> None:
@@ -261,5 +283,7 @@ def test_a_damaged_table_is_a_wrong_count_at_worst(
             shares._table[at : at + module.LINE_BYTES] = bytes([byte]) * module.LINE_BYTES
             shares._table[at : at + len(mark)] = mark
         assert 0 <= shares.admit(check).left <= LIMIT
-        assert {debt.place for debt in shares.take(None, 100)} <= {check.place}
+        told: list[Debt] = []
+        shares.settle(check.place, 100, told.extend)
+        assert {debt.place for debt in told} <= {check.place}
         assert limiter.check("a", LIMIT).remaining >= 0

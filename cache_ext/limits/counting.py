@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -76,7 +76,7 @@ class Counts:
             found.update(zip(order, _answers(reply, len(order)), strict=True))
         return [found[number] for number in range(len(checks))]
 
-    def merge(self, debts: Iterable[Debt]) -> None:
+    def merge(self, debts: Sequence[Debt]) -> None:
         """Count what was admitted without asking.
 
         Raises:

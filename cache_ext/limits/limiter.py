@@ -27,7 +27,7 @@ from cache_ext.transport.connection import RedisGateway
 WINDOW = 60.0
 MOST_UNITS = 2**31
 CHUNK = 100
-"""Subjects of whom Redis is told at once, on its return, beside the one who asks."""
+"""Subjects of whom Redis is told at once, on its return."""
 _LONG_SUBJECT = 80
 _ODD = re.compile(r"[^\x21-\x7e]|[{}]")
 _KNOWN_SUBJECTS = 16_384
@@ -70,7 +70,6 @@ class Limiter:
         os.register_at_fork(after_in_child=after_fork)
 
     def _begin(self) -> None:
-        self._telling = threading.Lock()
         self._opening = threading.Lock()
         self._shares: Shares | None = None
         self._counts: Counts | None = None
@@ -97,7 +96,8 @@ class Limiter:
             self._start()
             try:
                 if shares.owes:
-                    self._settle(self._counts, shares, check.place)
+                    self._counts.require()
+                    shares.settle(check.place, CHUNK, self._counts.merge)
                 answer = self._trips.ask(check)
             except StoreUnavailable:
                 pass
@@ -132,27 +132,6 @@ class Limiter:
         if folder is None or self._gateway is None:
             return None
         return folder / (namespace if namespace.strip(".") else "%2e" * len(namespace))
-
-    def _settle(self, counts: Counts, shares: Shares, place: str) -> None:
-        """Tell Redis what was admitted without it: of the subject that asks, and of some others.
-
-        Raises:
-            StoreUnavailable: it could not be told.
-        """
-        counts.require()
-        alone = self._telling.acquire(blocking=False)
-        try:
-            debts = shares.take(place, CHUNK if alone else 0)
-            told = False
-            try:
-                counts.merge(debts)
-                told = True
-            finally:
-                if not told:
-                    shares.restore(debts)
-        finally:
-            if alone:
-                self._telling.release()
 
     def _planned(self, subject: str, limit: int, cost: int, window: float) -> Check:
         if not 1 <= limit <= MOST_UNITS or not 0 <= cost <= MOST_UNITS or not 0.1 <= window <= 31_622_400:

@@ -31,8 +31,8 @@ class Line:
     """
 
     __slots__ = (
-        "_at",
         "_table",
+        "at",
         "bucket",
         "figure_at",
         "left",
@@ -44,7 +44,7 @@ class Line:
     )
 
     def __init__(self, table: mmap, at: int) -> None:
-        self._table, self._at = table, at
+        self._table, self.at = table, at
         self.mark, self.figure_at, self.left, self.width = _FIGURE.unpack_from(table, at)
         self.used_at, count, self.bucket, size = _ADMITTED.unpack_from(table, at + _FIGURE.size)
         first = at + _SLICES_AT
@@ -71,7 +71,7 @@ class Line:
 
     def write(self) -> None:
         """Put it back as it is now."""
-        table, at, place = self._table, self._at, self.place.encode()
+        table, at, place = self._table, self.at, self.place.encode()
         items = self.window.items[-SLICES - 1 :]
         packed = b"".join([_SLICE.pack(*item) for item in items])
         table[at + _SLICES_AT : at + _SLICES_AT + len(packed)] = packed

@@ -27,7 +27,7 @@ from cache_ext.coherence.locks import free_lock, take_lock
 from cache_ext.coherence.private import open_private, private_folder
 from cache_ext.limits.counting import Debt
 from cache_ext.limits.decision import NEVER, SLICES, Answer, Check
-from cache_ext.limits.lines import LINE_BYTES, MARK_BYTES, Line, set_figure, touched
+from cache_ext.limits.lines import FREE, LINE_BYTES, MARK_BYTES, Line, set_figure, touched
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ WAYS = 8
 """Lines that a subject may have."""
 PATIENCE = 0.02
 """Seconds that one waits for the table's lock."""
+OPENING = 1.0
+"""Seconds that one waits for it at first: another process may be making the table."""
 RETRY = 0.001
 REST = 1.0
 """Seconds for which nobody waits again after one waited in vain: its holder stands still."""
@@ -72,7 +74,7 @@ class Shares:
             log.warning("limits: no table to share with the other processes of this host: %s", error)
             self._table = mmap.mmap(-1, _TABLE_BYTES)
         boot = hashlib.blake2b(boot_name().encode(), digest_size=16).digest()
-        with self._locked():
+        with self._locked(OPENING):
             if self._table[:16] != boot:
                 self._table[:] = bytes(_TABLE_BYTES)
                 _HEAD.pack_into(self._table, 0, boot, secrets.token_bytes(16), 0.0, 0)
@@ -142,37 +144,44 @@ class Shares:
             ready + offset if ready > 0 else ready,
         )
 
-    def take(self, place: str | None, most: int) -> list[Debt]:
-        """Take out, to tell Redis, what was admitted for the subject at *place* and *most* others."""
-        now, debts = int(self._monotonic() * 1000), []
-        with self._locked():
-            first = [] if place is None else list(self._mark(place)[1])
-            owing = [at for at in first if touched(self._table, at)[0]]
-            others = range(_HEAD_BYTES, _TABLE_BYTES, LINE_BYTES) if most else ()
-            for at in others:
-                if len(owing) > most:
-                    break
-                if at not in first and touched(self._table, at)[0]:
-                    owing.append(at)
-            else:
-                if most:
-                    _OWES.pack_into(self._table, _OWES_AT, 0)
-            for at in owing:
-                line = Line(self._table, at)
-                if line.mark == self._mark(line.place)[0]:  # else it is damaged
-                    debts.append(_taken(line, now))
-        return [debt for debt in debts if debt.admitted]
+    def settle(self, place: str, most: int, tell: Callable[[Sequence[Debt]], None]) -> None:
+        """Have Redis told what was admitted without it; do nothing if nothing was.
 
-    def restore(self, debts: Sequence[Debt]) -> None:
-        """Put back what Redis could not be told."""
-        now = int(self._monotonic() * 1000)
+        Whoever else wants to ask Redis waits meanwhile: it does not count right before it was told.
+
+        Args:
+            place: of the subject that must be told of; of others it may be some.
+            most: of them.
+            tell: raises StoreUnavailable if it could not be done; then it has still to be.
+        """
         with self._locked():
-            for debt in debts:
-                line = self._line(Check(debt.place, debt.bucket, 0, 0, debt.width_ms))
-                old = [((now - age) // debt.width_ms - 1, units) for age, units in debt.admitted]
-                line.window.add_all(old)
+            if not self.owes:
+                return
+            lines, complete = self._owing(place, most)
+            now = int(self._monotonic() * 1000)
+            tell([debt for line in lines if (debt := _debt(line, now)).admitted])
+            for line in lines:
+                line.window.items = []
                 line.write()
-            _OWES.pack_into(self._table, _OWES_AT, 1)
+            if complete:
+                _OWES.pack_into(self._table, _OWES_AT, 0)
+
+    def _owing(self, place: str, most: int) -> tuple[list[Line], bool]:
+        """Return lines that owe anything, and whether these are all; what is damaged is freed."""
+        first = self._mark(place)[1]
+        owing: list[Line] = []
+        for at in (*first, *range(_HEAD_BYTES, _TABLE_BYTES, LINE_BYTES)):
+            if not touched(self._table, at)[0] or any(line.at == at for line in owing[: len(first)]):
+                continue
+            line = Line(self._table, at)
+            if line.mark != self._mark(line.place)[0]:
+                line.begin(FREE, "", 0, 0)
+                line.write()
+                continue
+            if len(owing) >= most:
+                return owing, False
+            owing.append(line)
+        return owing, True
 
     def _line(self, check: Check) -> Line:
         """Return the line of the subject of *check*, a new one if it has none; for who holds the lock."""
@@ -191,31 +200,29 @@ class Shares:
         return mark, tuple(_HEAD_BYTES + (first + way) % LINES * LINE_BYTES for way in range(WAYS))
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, patience: float = PATIENCE) -> Iterator[None]:
         """Hold the lock, or go on without it if its holder stands still: the worst is a wrong count."""
         with self._lock:
-            held = self._file is not None and self._take_lock(self._file)
+            held = self._file is not None and self._take_lock(self._file, patience)
             try:
                 yield
             finally:
                 if held and self._file is not None:
                     free_lock(self._file)
 
-    def _take_lock(self, file: int) -> bool:
+    def _take_lock(self, file: int, patience: float) -> bool:
         now = self._monotonic()
         (vain_at,) = _VAIN.unpack_from(self._table, _VAIN_AT)
         rested = not 0 <= now - vain_at < REST
-        held = take_lock(file, PATIENCE if rested else 0.0, RETRY)
+        held = take_lock(file, patience if rested else 0.0, RETRY)
         if rested and not held:
             _VAIN.pack_into(self._table, _VAIN_AT, now)
         return held
 
 
-def _taken(line: Line, now: int) -> Debt:
-    """Return what *line* owes, as late as it may have been, and take it out."""
+def _debt(line: Line, now: int) -> Debt:
+    """Return what *line* owes, as late as it may have been."""
     width = max(1, line.width)
     horizon = (SLICES + 1) * width
     ages = [(max(0, now - (number + 1) * width), units) for number, units in line.window.items]
-    line.window.items = []
-    line.write()
     return Debt(line.place, line.bucket, width, tuple(pair for pair in ages if pair[0] <= horizon))

@@ -39,13 +39,6 @@ class Window:
         frees = self._free_at(1, slice_, width) if used else 0
         return Answer(now, max(0, limit - used), frees, ready)
 
-    def add_all(self, items: list[tuple[int, int]]) -> None:
-        """Count *items* as well, whether or not there is room."""
-        units_of = dict(self.items)
-        for number, units in items:
-            units_of[number] = units_of.get(number, 0) + units
-        self.items = sorted(units_of.items())
-
     def _advance(self, slice_: int) -> int:
         """Drop what has left the window that ends with *slice_*; return the slice that counts as now."""
         last = self.items[-1][0] if self.items else 0

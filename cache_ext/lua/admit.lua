@@ -42,7 +42,7 @@ for i = 1, #KEYS do
   if first > 1 then
     items = sub(items, first)
   end
-  if items == '' then
+  if items == '' or used < units then
     used = units
   end
   local added = 0
