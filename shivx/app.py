@@ -15,6 +15,7 @@ from blueprints.market import market
 from blueprints.operations import measure_requests, operations
 from blueprints.rights import guard
 from shivx.accounts.commands import account_commands, database_commands
+from shivx.audit.shell import audit_commands
 from shivx.config import Settings
 from shivx.edge.cors import Cors
 from shivx.edge.envelope import Envelope
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(admin)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
+    audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
     app.wsgi_app = Gate(  # type: ignore[method-assign]
         app.wsgi_app,

@@ -42,7 +42,8 @@ class JsonFormatter(logging.Formatter):
         request_id = current_request_id()
         if request_id is not None:
             line["request_id"] = request_id
-        line |= getattr(record, FIELDS, {})
+        for name, value in getattr(record, FIELDS, {}).items():
+            line[name] = self._hide(value) if isinstance(value, str) else value
         if record.exc_info:
             line["traceback"] = self._hide(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)

@@ -8,12 +8,14 @@ from enum import StrEnum
 from msgspec import Struct
 
 from shivx.identity import Caller
+from shivx.redaction import Redactor
 
 MAX_TARGET = 256
 MAX_TEXT = 128
 """Characters of any other text."""
 MINUTE_MS = 60_000
 
+_hide = Redactor()
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 
 
@@ -73,12 +75,14 @@ class Event(Struct, frozen=True):
         address: str,
         at: int,
     ) -> Event:
-        """Return the event that *caller* causes; text is made printable and cut to what the table holds."""
+        """Return the event that *caller* causes; text is made printable and cut to what the table holds,
+        and credentials that stand in the target, a path say, are taken out.
+        """
         return cls(
             at,
             str(outcome),
             printable(action),
-            printable(target, MAX_TARGET),
+            printable(_hide(target), MAX_TARGET),
             printable(caller.subject),
             printable(address),
             printable(request_id),

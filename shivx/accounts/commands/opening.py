@@ -22,6 +22,7 @@ def opened_access(*, tells: bool = False) -> Iterator[Access]:
         tells: the body changes what running processes know, so Redis is waited for.
     """
     services = services_of(current_app)
+    click.get_current_context().call_on_close(services.close)  # not before the outcome is in the audit
     try:
         if tells:
             services.cache.start()
@@ -29,8 +30,6 @@ def opened_access(*, tells: bool = False) -> Iterator[Access]:
         untold = services.cache.runtime.outbox.waiting
     except ShivxError as error:
         raise click.ClickException(str(error)) from None
-    finally:
-        services.close()
     if untold:
         click.echo("Redis does not answer: for up to a minute others may know nothing of this.", err=True)
 

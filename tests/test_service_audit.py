@@ -1,0 +1,134 @@
+"""A running service: no secret in what it writes, and an audit that a full disk does not get past."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.service import GUNICORN, GunicornService
+from tests.waiting import until
+
+pytestmark = pytest.mark.service
+
+PASSWORD = "correct horse battery staple"
+TOKEN = "token-of-the-scraper-0123456789"
+SECRET = "secret-key-of-a-test-0123456789-0123456789"
+PRICE = "/api/market/price/BTC-USDC"
+FLUSH = "/api/admin/cache/flush"
+AUDIT = "/api/admin/audit"
+FULL_BYTES = 1
+"""No file of a worker grows beyond it: what is there already is larger."""
+
+
+def flask(service: GunicornService, *words: str, given: str = "") -> str:
+    """Run ``flask`` beside the service and return what it printed."""
+    done = subprocess.run(
+        [GUNICORN.with_name("flask"), *words],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=service.instance_dir,
+        env=service.environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def admin_key(service: GunicornService) -> str:
+    """Make an admin and return an API key of his."""
+    flask(service, "accounts", "create", "root", "--tier", "admin", "--password-stdin", given=PASSWORD)
+    return flask(service, "accounts", "keys", "create", "root", "--scope", "admin", "--scope", "keys").strip()
+
+
+def post(service: GunicornService, path: str, body: Any, **headers: str) -> Any:
+    """Send JSON."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return service.send("POST", path, data, {"Content-Type": "application/json", **named})
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_no_secret_is_in_any_log(worker_class: str) -> None:
+    """Logins, keys, admin actions, refusals and errors, right and wrong; then all output is searched."""
+    env = {"SHIVX_METRICS_TOKEN": TOKEN, "SHIVX_SECRET_KEYS": SECRET, "SHIVX_LOG_LEVEL": "debug"}
+    options = ("--access-logfile", "-")
+    with GunicornService(worker_class=worker_class, env=env, options=options) as service:
+        key = admin_key(service)
+        guessed = "shx_" + "g" * len(key.removeprefix("shx_"))
+        made = post(service, "/api/auth/keys", {"name": "n", "scopes": ["admin"]}, X_API_Key=key)
+        assert made.status == 201, made.body
+        second = json.loads(made.body)["key"]
+        for given in (key, second, guessed):
+            for headers in ({"X-API-Key": given}, {"Authorization": f"Bearer {given}"}):
+                service.get(f"{PRICE}?key={given}", headers=headers)
+                service.get(f"/api/{given}", headers=headers)
+                post(service, FLUSH, {"reason": "x"}, **headers)
+                post(service, FLUSH, f'{{"reason": "{given}'.encode(), **headers)
+                service.get(AUDIT, headers=headers)
+        for password in (PASSWORD, "a wrong " + PASSWORD):
+            login = post(service, "/api/auth/login", {"username": "root", "password": password})
+            cookie = (login.headers.get("Set-Cookie") or "session=none-as-yet").split(";")[0]
+            service.get("/api/auth/me", headers={"Cookie": cookie})
+            service.get(AUDIT, headers={"Cookie": cookie})
+            post(service, "/api/auth/logout", {}, Cookie=cookie)
+        service.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "::1"})
+        shown = service.get(AUDIT, headers={"X-API-Key": key}).body.decode()
+        flask(service, "accounts", "audit", "--verify")
+        until(lambda: service.log.count(AUDIT) >= 5, "the last requests are logged")
+        text = service.log
+    hidden = [each.removeprefix("shx_") for each in (key, second, guessed)]
+    hidden += [PASSWORD, TOKEN, SECRET, cookie.partition("=")[2]]
+    for where in (text, shown):
+        assert [secret for secret in hidden if secret in where] == []
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_on_a_full_disk_admins_do_nothing_and_the_market_goes_on(worker_class: str) -> None:
+    """No file can grow: 503 for admins, prices for all, denials are denials; afterwards all is as before."""
+    with GunicornService(worker_class=worker_class) as service:
+        key = {"X_API_Key": admin_key(service)}
+        assert post(service, FLUSH, {"reason": "before"}, **key).status == 200
+        assert post(service, FLUSH, {"reason": "x"}).status == 401  # so that the numbers have room for it
+        assert service.get(PRICE).status == 200
+        (worker,) = service.worker_pids()
+        unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
+        try:
+            refused = post(service, FLUSH, {"reason": "meanwhile"}, **key)
+            assert (refused.status, json.loads(refused.body)["code"]) == (503, "unavailable")
+            assert service.get(PRICE).status == 200
+            assert post(service, FLUSH, {"reason": "x"}).status == 401
+        finally:
+            resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
+        assert post(service, FLUSH, {"reason": "after"}, **key).status == 200
+
+        def entries() -> list[dict[str, Any]]:
+            return json.loads(service.get(AUDIT, headers={"X-API-Key": key["X_API_Key"]}).body)["entries"]
+
+        def denied() -> int:
+            return sum(entry["count"] for entry in entries() if entry["outcome"] == "denied")
+
+        until(lambda: denied() == 2, "the denial of meanwhile is written")
+        targets = [entry["target"] for entry in entries() if entry["action"] == "cache.flush"]
+        assert targets == ["all: after"] * 2 + ["all: before"] * 2
+        flask(service, "accounts", "audit", "--verify")
+
+
+def test_denials_of_all_workers_are_in_one_chain() -> None:
+    """Bad keys are refused at the gate; each is counted, from whichever worker, and the chain is whole."""
+    with GunicornService(workers=2) as service:
+        key = {"X-API-Key": admin_key(service)}
+        for number in range(20):
+            assert service.get(PRICE, headers={"X-API-Key": f"shx_{number:043d}"}).status == 401
+
+        def denied() -> int:
+            entries = json.loads(service.get(AUDIT, headers=key).body)["entries"]
+            return sum(entry["count"] for entry in entries if entry["outcome"] == "denied")
+
+        until(lambda: denied() == 20, "all are counted")
+        assert "whole" in flask(service, "accounts", "audit", "--verify")
