@@ -15,6 +15,7 @@ from shivx.accounts.key_text import PREFIX, digest_of, make_key
 from shivx.errors import Conflict, DatabaseUnavailable, InvalidParameter
 from shivx.identity import Tier
 from tests.caches import connected
+from tests.market_stage import with_clock
 from tests.waiting import until
 
 BOUND = 1.0  # seconds: the staleness bound of L1
@@ -261,6 +262,25 @@ def test_keys_that_are_known_outlive_the_database(office, owner, monkeypatch):
     assert office.keys.find(made.text).account == owner
     with pytest.raises(DatabaseUnavailable):
         office.keys.find(make_key())
+
+
+def test_they_do_so_past_their_time_and_not_for_ever(office, clock, monkeypatch):
+    """A minute is fresh, five more if the database is away; after a revocation not a moment."""
+    with_clock(office.cache, clock)
+    owner = office.accounts.create("owner", Tier.ADMIN)
+    made, revoked = (office.keys.create(owner.id, name) for name in ("bot", "revoked"))
+    office.keys.find(made.text)
+    office.keys.find(revoked.text)
+    office.keys.revoke(revoked.id)
+    office.keys.find(made.text)
+    monkeypatch.setattr(office.database, "read", broken)
+    with pytest.raises(DatabaseUnavailable):
+        office.keys.find(revoked.text)
+    clock.advance(61)
+    assert office.keys.find(made.text).account == owner
+    clock.advance(300)
+    with pytest.raises(DatabaseUnavailable):
+        office.keys.find(made.text)
 
 
 def test_the_last_use_is_written_rarely_and_later(office, owner):

@@ -20,6 +20,7 @@ from shivx.accounts.database import AT_ONCE
 from shivx.accounts.dialects import read_url
 from shivx.accounts.models import Base
 from shivx.accounts.upgrading import Versions
+from shivx.audit import tables as audit_tables
 from shivx.errors import ConfigurationError, DatabaseUnavailable
 from shivx.identity import Tier
 from tests.accounts_stage import Office, sqlite_url
@@ -27,6 +28,7 @@ from tests.caches import all_at_once, begin
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
+TABLES = (Base, audit_tables)  # imported, so that their metadata say all
 
 
 def tables(office):
@@ -35,8 +37,12 @@ def tables(office):
 
 
 def test_migrations_make_what_the_models_say(office):
-    """No column, index or constraint more or less."""
+    """No column, index or constraint more or less, of accounts and of the audit."""
     office.database.upgrade()
+    assert set(inspect(office.database.engine).get_table_names()) == {
+        *Base.metadata.tables,
+        "alembic_version",
+    }
     with office.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
