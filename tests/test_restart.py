@@ -347,7 +347,7 @@ def test_a_hung_server_costs_the_budget_until_the_circuit_opens(make_cache, serv
     server.pause()
     lost(cache)
     spent = []
-    run = cache.gateway._run
+    run = cache.gateway._spend
     asked = threading.local()
 
     def timed(commands, operation, *rest):
@@ -358,7 +358,7 @@ def test_a_hung_server_costs_the_budget_until_the_circuit_opens(make_cache, serv
             if operation != "other":
                 asked.time = getattr(asked, "time", 0.0) + time.monotonic() - started
 
-    cache.gateway._run = timed
+    cache.gateway._spend = timed
     for number in range(20):
         asked.time = 0.0
         assert cache.get_or_load(f"x{number}", lambda: 1, ttl=60) == 1
