@@ -239,6 +239,8 @@ def test_without_redis_nobody_logs_in_and_nothing_fails(
         answer = site.client.post("/api/auth/login", json={"username": "alice", "password": PASSWORD})
         assert code_of(answer) == (503, "unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
+        wrong = site.client.post("/api/auth/login", json={"username": "alice", "password": "wrong"})
+        assert wrong.status_code == 503, "no password is looked at"
         assert status(client) == 401
         assert code_of(client.post("/api/auth/logout"))[0] == 503
         assert cookie_of(client) is not None

@@ -12,6 +12,7 @@ from flask import request, session
 
 from cache_ext.errors import StoreUnavailable
 from cache_ext.sessions.cross_site import is_cross_site
+from cache_ext.sessions.ids import account_bucket
 from cache_ext.sessions.store import Lives
 from tests.caches import PATIENCE, begin
 from tests.fault_stage import SteppableServer
@@ -177,7 +178,11 @@ def test_a_session_ends_when_it_is_not_used(steppable_redis_server: SteppableSer
             server.step_clock(offset)
             assert client.get("/who").json == 7
         assert shop.sessions.list(7)[0].seen > shop.sessions.list(7)[0].created + 200
+        server.step_clock(250)  # so soon after that it is not noted, and yet it counts
+        assert client.get("/who").json == 7
         server.step_clock(345)
+        assert client.get("/who").json == 7
+        server.step_clock(450)
         assert client.get("/who").json is None
         assert session_keys(server.url) == []
     finally:
@@ -277,6 +282,45 @@ def test_a_late_write_does_not_undo_a_login(shop: Shop) -> None:
     assert "Set-Cookie" not in answer.headers
     assert client.get("/who").json == 7
     assert "late" not in client.get("/get").json
+
+
+def neighbour(account: int) -> int:
+    """Return another account whose sessions lie in the same bucket."""
+    others = (number for number in range(1000, 2000) if account_bucket(number) == account_bucket(account))
+    return next(others)
+
+
+def test_nobody_sees_or_ends_the_sessions_of_a_neighbour(shop: Shop, redis_url: str) -> None:
+    """Two accounts of one bucket, and even a name of one in the list of the other: each has his own."""
+    mine, theirs = shop.signed_in(7), shop.signed_in(neighbour(7))
+    (name,) = (each.id for each in shop.sessions.list(neighbour(7)))
+    assert not shop.sessions.revoke(7, name)
+    with redis.Redis.from_url(redis_url) as client:
+        (index,) = (key for key in client.scan_iter() if key.endswith(b":x:sessions:7"))
+        client.rpush(index, name)
+    assert name not in [each.id for each in shop.sessions.list(7)]
+    assert not shop.sessions.revoke(7, name)
+    assert theirs.get("/who").json == neighbour(7)
+    assert mine.get("/who").json == 7
+
+
+def test_a_session_that_could_not_be_read_is_not_written(shop: Shop, redis_url: str) -> None:
+    """Redis was away when the request began and is back at its end: what was there stays as it was."""
+
+    @shop.app.get("/blind")
+    def blind() -> str:
+        shop.sessions.reader.note(request.environ, None, StoreUnavailable("just then"))
+        session["a"] = "lost"
+        return "served"
+
+    client = shop.client()
+    client.get("/set/a/kept")
+    sid = cookie_of(client)
+    answer = client.get("/blind")
+    assert (answer.text, cookie_of(client)) == ("served", sid)
+    assert "Set-Cookie" not in answer.headers
+    assert client.get("/get").json == {"a": "kept"}
+    assert len(session_keys(redis_url)) == 1
 
 
 def test_a_session_gets_a_new_id_when_its_application_says_so(shop: Shop, redis_url: str) -> None:
