@@ -22,7 +22,7 @@ from shivx.identity import Caller, Tier
 from tests.audit_stage import ADMIN, HERE, START, STRANGER, Books, open_books
 
 MEMBERS = 4
-ROWS = 25
+ROWS = 10
 
 
 @pytest.fixture
@@ -57,8 +57,12 @@ def test_processes_that_write_at_once_make_one_chain(
         for member in members:
             assert member.stdout is not None
             assert member.stdout.readline() == "ready\n"
+        for member in members:  # all, before any is waited for
+            assert member.stdin is not None
+            member.stdin.write("go\n")
+            member.stdin.flush()
         for member in members:
-            member.communicate("go\n", timeout=60)
+            member.communicate(timeout=60)
         assert [member.returncode for member in members] == [0] * MEMBERS
     with open_books(tmp_path, url=url, clock=time.time) as books:
         report = books.audit.verify()
