@@ -122,6 +122,7 @@ def fortress(
         "REDIS_URL": redis_url,
         "DATABASE_URL": database_url,
         "SECRET_KEYS": SECRET,
+        "CACHE_OP_TIMEOUT": "1",  # so that a busy machine is not taken for a dead Redis
         **env,
     }
     given = {f"SHIVX_{name}": value for name, value in settings.items()}
