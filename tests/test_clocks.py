@@ -47,6 +47,7 @@ MAY_READ_THE_WALL_CLOCK = {
     "stores/local.py",  # its own is the only clock there is
     "loading/leftovers.py",  # for the age of files, whose times are of that clock
     "hooks/emitting.py",  # tells hooks when an event was emitted; nothing is decided by it
+    "limits/limiter.py",  # without Redis, tells clients when a unit frees; nothing is decided by it
 }
 
 
