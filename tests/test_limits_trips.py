@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -172,9 +173,16 @@ def test_an_appointed_leader_who_is_killed_passes_it_on(trips: Trips[int, int], 
     """Killed between being told to lead and leading: the next of those who wait leads."""
     futures = aboard(trips, ferry, 1, 2)
 
-    class Deadly(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            super().wait(timeout)
+    class Deadly:
+        """A lock whose holder is killed as soon as he has it."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self._lock.acquire()
+            self.locked, self.release = self._lock.locked, self._lock.release
+
+        def acquire(self, timeout: float) -> bool:
+            assert self._lock.acquire(timeout=timeout)
             raise Killed
 
     victim = begin(lambda: _killed_while_waiting(trips, Deadly()))
@@ -185,12 +193,12 @@ def test_an_appointed_leader_who_is_killed_passes_it_on(trips: Trips[int, int], 
     assert ferry.trips == [[1], [2]]
 
 
-def _killed_while_waiting(trips: Trips[int, int], event: threading.Event) -> None:
+def _killed_while_waiting(trips: Trips[int, int], lock: Any) -> None:
     board = trips._board
 
     def boarding(ticket, now):
         leads = board(ticket, now)
-        ticket.woken = event
+        ticket.woken = lock
         ticket.deadline += 100  # he is the one to lead
         return leads
 

@@ -120,7 +120,7 @@ def _grouped(checks: Sequence[Check]) -> dict[int, dict[tuple[str, int, int], li
 def _answers(reply: Any, count: int) -> list[Answer]:
     try:
         now, *figures = reply
-        if len(figures) != count * FIGURES or not all(isinstance(figure, int) for figure in reply):
+        if len(figures) != count * FIGURES or {*map(type, reply)} != {int}:
             raise ValueError(f"{len(figures)} figures for {count} checks")
         return [Answer(now, *figures[at : at + FIGURES]) for at in range(0, len(figures), FIGURES)]
     except _TOO_ODD as error:

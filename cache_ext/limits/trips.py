@@ -35,7 +35,9 @@ class _State(Enum):
 
 
 class _Ticket(Generic[QuestionT, AnswerT]):
-    """One who asks. `answer` or `failure` is set before `woken`."""
+    """One who asks. Who waits holds `woken`, a lock, until somebody frees it: an event costs several times as
+    much. `answer` or `failure` is set before.
+    """
 
     __slots__ = ("answer", "deadline", "failure", "question", "state", "woken")
 
@@ -43,9 +45,14 @@ class _Ticket(Generic[QuestionT, AnswerT]):
         self.question = question
         self.deadline = deadline
         self.state = _State.WAITING
-        self.woken: threading.Event | None = None
+        self.woken: threading.Lock | None = None
         self.answer: AnswerT | None = None
         self.failure: StoreUnavailable | None = None
+
+    def wake(self) -> None:
+        """Let him go on who waits."""
+        if self.woken is not None and self.woken.locked():
+            self.woken.release()
 
 
 class Trips(Generic[QuestionT, AnswerT]):
@@ -81,7 +88,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         while True:
             spending, now = current_budget(), self._monotonic()
             left = self._patience if spending is None else spending.left
-            ticket = _Ticket[QuestionT, AnswerT](question, now + left)
+            ticket: _Ticket[QuestionT, AnswerT] = _Ticket(question, now + left)
             leads = self._board(ticket, now)
             if not leads:
                 try:
@@ -102,7 +109,8 @@ class Trips(Generic[QuestionT, AnswerT]):
         with self._lock:
             self._waiting.append(ticket)
             if self._trip is not None and now < self._stuck_at:
-                ticket.woken = threading.Event()
+                ticket.woken = threading.Lock()
+                ticket.woken.acquire()
                 return False
             self._begin(ticket, now)
             return True
@@ -116,7 +124,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         assert ticket.woken is not None  # noqa: S101 (for the type checker: who waits has one)
         resigned = True
         try:
-            ticket.woken.wait(max(0.0, left))
+            ticket.woken.acquire(timeout=max(0.0, left))
             resigned = self._monotonic() >= ticket.deadline
         finally:
             with self._lock:
@@ -156,8 +164,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         for ticket in crew:
             if ticket.state is _State.TAKEN:
                 ticket.state = _State.ABANDONED
-            if ticket.woken is not None:
-                ticket.woken.set()
+            ticket.wake()
 
     def _appoint(self) -> None:
         """Have one of those who wait lead the next trip; for who holds the lock."""
@@ -166,8 +173,7 @@ class Trips(Generic[QuestionT, AnswerT]):
             return
         leader = max(self._waiting, key=lambda ticket: ticket.deadline)
         self._begin(leader, self._monotonic())
-        if leader.woken is not None:
-            leader.woken.set()
+        leader.wake()
 
     def _begin(self, leader: _Ticket[QuestionT, AnswerT], now: float) -> None:
         leader.state = _State.LEADS
