@@ -207,3 +207,15 @@ def _killed_while_waiting(trips: Trips[int, int], lock: Any) -> None:
         trips.ask(3)
     finally:
         trips._board = board
+
+
+def test_who_is_appointed_when_his_time_is_over_passes_it_on(ferry: Ferry) -> None:
+    """He gets no answer, as if nobody had asked him to lead, and the next comes at once."""
+    clock = [0.0]
+    trips = Trips(ferry.ask, PATIENCE, lambda: clock[0])
+    futures = aboard(trips, ferry, 1, 2)
+    clock[0] = PATIENCE + 1.0
+    ferry.go.release(2)
+    assert [_outcome(future) for future in futures] == [10, StoreUnavailable]
+    assert trips.ask(3) == 30
+    assert ferry.trips == [[1], [3]]

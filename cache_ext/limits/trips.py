@@ -131,6 +131,7 @@ class Trips(Generic[QuestionT, AnswerT]):
                 if ticket.state is _State.WAITING or (resigned and ticket.state is _State.LEADS):
                     self._waiting.remove(ticket)
                 if resigned and ticket.state is _State.LEADS:
+                    ticket.state = _State.WAITING
                     self._appoint()
         if ticket.state in (_State.WAITING, _State.TAKEN):
             raise StoreUnavailable("no answer in time, asked together with others")
