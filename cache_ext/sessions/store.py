@@ -126,14 +126,11 @@ class SessionStore:
             target,
             self._index(session.bucket, record.account),
             self._census(session.bucket),
+            self._prefix(session.bucket),
         )
         words: Command = (
             *(token, TOKEN_BYTES, MAX_BYTES, sealed, _ms(left), source.name, session.name),
-            *(
-                self._prefix(session.bucket),
-                0 if record.account is None else self._lives.most,
-                _ms(self._lives.ttl),
-            ),
+            *(0 if record.account is None else self._lives.most, _ms(self._lives.ttl)),
         )
         (reply,) = self._run([("EVALSHA", self._write, len(keys), *keys, *words)])
         match reply:
@@ -162,7 +159,7 @@ class SessionStore:
     def of(self, account: int) -> list[Seen]:
         """Return the sessions of *account*, oldest first."""
         bucket = account_bucket(account)
-        command = ("EVALSHA", self._list, 1, self._index(bucket, account), self._prefix(bucket))
+        command = ("EVALSHA", self._list, 2, self._index(bucket, account), self._prefix(bucket))
         (reply,) = self._run([(*command, _LONGEST_LIST, MAX_BYTES)])
         seconds, microseconds, *found = reply
         at, seen = _clock(seconds, microseconds), []
@@ -187,8 +184,8 @@ class SessionStore:
         return self._gateway.run(commands, "session")
 
     def _ended(self, bucket: int, account: int | None, but: str, names: Sequence[str]) -> int:
-        keys = (self._index(bucket, account), self._census(bucket))
-        command: Command = ("EVALSHA", self._end, len(keys), *keys, self._prefix(bucket), but, *names)
+        keys = (self._index(bucket, account), self._census(bucket), self._prefix(bucket))
+        command: Command = ("EVALSHA", self._end, len(keys), *keys, but, *names)
         count: int = self._run([command])[0]
         return count
 
