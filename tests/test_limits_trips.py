@@ -13,7 +13,7 @@ import pytest
 from cache_ext.errors import StoreUnavailable
 from cache_ext.limits.trips import Trips
 from cache_ext.transport.budget import budget
-from tests.caches import PATIENCE, begin
+from tests.caches import PATIENCE, begin, stop_before
 from tests.waiting import until
 
 
@@ -111,17 +111,20 @@ def test_a_leader_with_less_time_does_not_decide_for_others(trips: Trips[int, in
     """Who came along with more time left asks again when the leader's ran out."""
 
     def hurried() -> int:
-        with budget(0.5):
+        with budget(5.0):
             return trips.ask(1)
 
+    stop = stop_before(trips, "_lead")
     first = begin(hurried)
-    until(lambda: len(ferry.trips) == 1, "he is under way")
-    ferry.failures = [StoreUnavailable("no time left")]
+    stop.wait()
     patient = begin(lambda: trips.ask(2))
-    until(lambda: len(trips._waiting) == 1, "the other waits")
+    until(lambda: len(trips._waiting) == 2, "the other comes along")
+    ferry.failures = [StoreUnavailable("no time left")]
+    stop.go()
     ferry.go.release(2)
     assert _outcome(first) is StoreUnavailable
     assert patient.result(PATIENCE) == 20
+    assert ferry.trips == [[1, 2], [2]]
 
 
 def test_the_most_patient_leads(trips: Trips[int, int], ferry: Ferry) -> None:
