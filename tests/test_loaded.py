@@ -13,6 +13,7 @@ from cache_ext import (
     Outcome,
     previous,
 )
+from cache_ext.loading.origin import _ms
 from tests.caches import begin, connected, due
 from tests.races import KEY, LATE_STEPS, STEPS, TAG, Source
 from tests.waiting import until
@@ -250,3 +251,10 @@ def test_late_tags_work_without_redis(make_cache, start_redis, origin):
     assert [cache.get_or_load("k", load, policy=PLAIN) for _ in range(2)] == ["k#1", "k#1"]
     assert cache.invalidate_tags("late").queued
     assert cache.get_or_load("k", load, policy=PLAIN) == "k#2"
+
+
+@pytest.mark.parametrize("uptime", [1.0, 20_000.0, 40_000.0, 3e6])
+def test_a_millisecond_is_one_however_long_the_host_is_up(uptime):
+    """What a difference of two times loses by rounding does not make a ttl of 1 ms none at all."""
+    assert _ms(uptime + 0.001 - uptime) == 1
+    assert _ms(uptime + 0.0009 - uptime) == 0

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _chance = random.SystemRandom().random
 """Of the system, since an application may seed `random` to be the same in all its processes."""
+_ROUNDING_MS = 0.001
+"""On a host that is up for 10 hours, ``now + 0.001 - now`` is a little less than 0.001."""
 UNTRUSTED = -1
 """The generation of slots that the store does not know."""
 _UNKNOWN = Version(b"", 0)
@@ -201,7 +203,8 @@ class Origin:
 
 
 def _ms(seconds: float) -> int:
-    return min(MAX_MS, max(0, int(seconds * 1000)))
+    """Return whole milliseconds, never more than *seconds* but for the rounding of differences of times."""
+    return min(MAX_MS, max(0, int(seconds * 1000 + _ROUNDING_MS)))
 
 
 def refuse_async(loader: Callable[..., Any] | None) -> None:
