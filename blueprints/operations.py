@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from blueprints.rights import ADMINS, current_caller, meets, open_to_all
+from cache_ext.addresses import is_loopback
 from cache_ext.metrics import DURATION_BUCKETS
 from cache_ext.web.health import Status, judge, store_answers
 from shivx.wiring import services_of
@@ -111,18 +111,9 @@ def _require_scraper() -> None:
         if hmac.compare_digest(shown, token.get_secret_value().encode()):
             return
     forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-    if not forwarded and _is_loopback(request.environ.get("REMOTE_ADDR", "")):
+    if not forwarded and is_loopback(request.environ.get("REMOTE_ADDR", "")):
         return
     raise Unauthorized(
         "The metrics are for this host, or for the bearer of SHIVX_METRICS_TOKEN.",
         www_authenticate=WWWAuthenticate("bearer", {"realm": "metrics"}),
     )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
+
+from cache_ext.addresses import is_loopback
 
 HOST_PREFIX = "__Host-"
 """A browser takes such a cookie only if it is Secure, for this very host, and for all paths."""
@@ -23,7 +24,7 @@ def is_direct_loopback(environ: Mapping[str, Any]) -> bool:
     """
     if environ.get("wsgi.url_scheme") != "http" or any(trace in environ for trace in _TRACES):
         return False
-    return _is_loopback(environ.get("REMOTE_ADDR", _ITSELF)) and _names_this_host(environ)
+    return is_loopback(environ.get("REMOTE_ADDR", _ITSELF)) and _names_this_host(environ)
 
 
 def cookie_name(plain: str, secure: bool, domain: str | None, path: str) -> str:
@@ -39,13 +40,4 @@ def _names_this_host(environ: Mapping[str, Any]) -> bool:
         name = urlsplit(f"//{environ.get('HTTP_HOST') or environ.get('SERVER_NAME') or ''}").hostname or ""
     except ValueError:
         return False
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
