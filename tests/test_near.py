@@ -200,6 +200,17 @@ def test_a_load_does_not_overtake_itself():
     assert cache.get("k") is mine
 
 
+def test_a_late_message_of_what_was_there_before_does_not_bring_it_back():
+    """The message of one's own former fill may refuse the newer slot; it must not leave the older one."""
+    cache = NearCache(LARGE)
+    older = slot()
+    cache.put(older, cache.mark())
+    mark = cache.mark()
+    cache.replaced("k", older.entry.token)
+    assert not cache.put(slot(), mark)
+    assert cache.get("k") is None
+
+
 @pytest.mark.parametrize("kind", ["invalidate", "delete", "replaced"])
 def test_more_names_than_are_remembered_refuse_too_much_rather_than_too_little(monkeypatch, kind):
     """When a name is forgotten, everything that started before it was touched is refused."""

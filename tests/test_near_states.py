@@ -46,13 +46,15 @@ class Course(RuleBasedStateMachine):
 
     @rule(key=KEYS, tags=st.dictionaries(TAGS, COUNTERS, max_size=2))
     def put_late(self, key, tags):
-        """Put what was asked for at the beginning, or at the last clear."""
+        """Put what was asked for at the beginning, or the last clear; refused, it takes the former along."""
         made = slot(key, 50, tags.items(), loaded=self.clock.monotonic())
         kept = self.cache.put(made, self.started)
         assert kept == self.names_since.isdisjoint({key, *tags})
         if kept:
             self.evicted.discard(key)
             self.kept[key] = made
+        else:
+            self.kept.pop(key, None)
 
     @rule(keys=st.lists(KEYS, unique=True), size=st.sampled_from([10, 2_000]))
     def put_all(self, keys, size):

@@ -80,7 +80,7 @@ class NearCache:
         gone: list[Slot] = []
         with self._lock:
             if mark < self._tick:  # else nothing has happened since
-                slots = [slot for slot in slots if self._still_counts(slot, mark)]
+                slots = [slot for slot in slots if self._admits(slot, mark)]
             if new := [slot for slot in slots if self._slots.get(slot.key) is not slot]:
                 self._shelf.add(new, gone)
         self._tell(gone)
@@ -175,9 +175,14 @@ class NearCache:
         self._tick = max(self._tick + 1, time.monotonic_ns())
         return self._tick
 
-    def _still_counts(self, slot: Slot, mark: int) -> bool:
-        """Tell whether *slot* counts in spite of what has happened since *mark*; it may be stale now."""
+    def _admits(self, slot: Slot, mark: int) -> bool:
+        """Tell whether *slot* counts in spite of what has happened since *mark*; it may be stale now.
+
+        If it does not, what lies in its place goes: *slot* may be what this process has just written, and
+        whoever wrote it must not find what was there before.
+        """
         if self._ended(slot, mark) or self._replaced.after(slot.key, mark, slot.entry.token):
+            self._shelf.remove(slot.key)
             return False
         if (moment := self._softened.stale_since(slot.entry, mark)) is not None:
             slot.expire(moment)
