@@ -7,6 +7,7 @@ path of the API, once, whatever answers it behind: a view, a cache, an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from prometheus_client import Counter
@@ -104,7 +105,12 @@ def anonymous(environ: Mapping[str, Any]) -> Caller:
 def count(tier: Tier, decision: Decision) -> None:
     """Count a decision."""
     outcome = "allowed" if decision.allowed else "refused"
-    requests.labels(tier.value, f"{outcome}_alone" if decision.alone else outcome).inc()
+    _counter(tier, f"{outcome}_alone" if decision.alone else outcome).inc()
+
+
+@cache
+def _counter(tier: Tier, outcome: str) -> Counter:
+    return requests.labels(tier.value, outcome)
 
 
 def limit_headers(tier: Tier, decision: Decision) -> Headers:
@@ -113,16 +119,23 @@ def limit_headers(tier: Tier, decision: Decision) -> Headers:
     Source: draft-ietf-httpapi-ratelimit-headers-09 for the last two.
     """
     _, limit, remaining, reset, retry_after, renews, window, _ = decision
+    limited, policy = _policy_headers(tier, limit, window)
     headers = [
-        ("X-RateLimit-Limit", str(limit)),
+        limited,
         ("X-RateLimit-Remaining", str(remaining)),
         ("X-RateLimit-Reset", str(reset)),
-        ("RateLimit-Policy", f'"{tier.value}";q={limit};w={window:.0f}'),
-        ("RateLimit", f'"{tier.value}";r={remaining};t={renews}'),
+        policy,
+        ("RateLimit", f'"{tier}";r={remaining};t={renews}'),
     ]
     if retry_after:
         headers.append(("Retry-After", str(retry_after)))
     return headers
+
+
+@cache
+def _policy_headers(tier: Tier, limit: int, window: float) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return what answers tell of a limit whatever is left of it."""
+    return ("X-RateLimit-Limit", str(limit)), ("RateLimit-Policy", f'"{tier}";q={limit};w={window:.0f}')
 
 
 _OURS = frozenset(

@@ -29,6 +29,10 @@ MEASURED = (
     "miss, loader for nothing",
     "invalidate a tag of 50 entries",
     "seen in another process' L1",
+    "limit check with headers, greenlets, as in the default worker: alone",
+    "limit check with headers, greenlets, as in the default worker: 16 at once",
+    "limit check with headers, threads: alone",
+    "limit check with headers, threads: 16 at once",
 )
 
 

@@ -33,6 +33,7 @@ CACHE_EXT_ROWS = (
     (
         "events",
         "transport.budget",
+        "transport.greenlets",
         "codec.collisions",
         "codec.compression",
         "keys",

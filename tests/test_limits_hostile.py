@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache_ext import TieredCache
+from cache_ext.errors import StoreUnavailable
+from cache_ext.limits.counting import ANSWER
 from cache_ext.limits.decision import Check
 from cache_ext.limits.limiter import Limiter
 from cache_ext.testing import FakeClock
@@ -103,9 +105,14 @@ def test_told_debts_survive_garbage(limiter: Limiter) -> None:
 
 def test_odd_replies_are_no_answers(limiter: Limiter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers nonsense to the script is as one that is away."""
-    for reply in (None, [], [1], [1, 2, 3], [1, 2, 3, b"x"], [1, 2, 3, 4, 5], b"OK", [[1], 2, 3, 4]):
+    check, alone = check_of(limiter), len(ANSWER.pack(0, 0, 0, 0))
+    for reply in (None, [], [1, 2, 3, 4], 5, "x" * alone, b"", b"OK", b"x" * (alone - 1), b"x" * 2 * alone):
         monkeypatch.setattr(limiter._gateway, "run", lambda *args, reply=reply: [reply])
         assert limiter.check("account:1", 1000).alone
+        with pytest.raises(StoreUnavailable):
+            limiter._counts.ask([check] * 3)
+    monkeypatch.setattr(limiter._gateway, "run", lambda *args: [ANSWER.pack(NOW * 1000, 7, 0, 0)])
+    assert limiter.check("account:1", 1000).remaining == 7
 
 
 def test_the_service_answers_whatever_lies_under_its_limits(

@@ -114,17 +114,33 @@ def test_a_leader_with_less_time_does_not_decide_for_others(trips: Trips[int, in
         with budget(5.0):
             return trips.ask(1)
 
-    stop = stop_before(trips, "_lead")
+    (before,) = aboard(trips, ferry, 0)
     first = begin(hurried)
+    until(lambda: len(trips._waiting) == 1, "he waits")
+    stop = stop_before(trips, "_lead")
+    ferry.go.release(1)
     stop.wait()
     patient = begin(lambda: trips.ask(2))
     until(lambda: len(trips._waiting) == 2, "the other comes along")
     ferry.failures = [StoreUnavailable("no time left")]
     stop.go()
     ferry.go.release(2)
+    assert before.result(PATIENCE) == 0
     assert _outcome(first) is StoreUnavailable
     assert patient.result(PATIENCE) == 20
-    assert ferry.trips == [[1, 2], [2]]
+    assert ferry.trips == [[0], [1, 2], [2]]
+
+
+@pytest.mark.parametrize("failure", [Killed(), StoreUnavailable("away")])
+def test_who_goes_alone_and_fails_strands_nobody(
+    trips: Trips[int, int], ferry: Ferry, failure: BaseException
+) -> None:
+    """His failure is his own: those who came meanwhile make the next trip."""
+    ferry.failures = [failure]
+    futures = aboard(trips, ferry, 1, 2, 3)
+    ferry.go.release(2)
+    assert [_outcome(future) for future in futures] == [type(failure), 20, 30]
+    assert ferry.trips == [[1], [2, 3]]
 
 
 def test_the_most_patient_leads(trips: Trips[int, int], ferry: Ferry) -> None:
@@ -200,10 +216,9 @@ def _killed_while_waiting(trips: Trips[int, int], lock: Any) -> None:
     board = trips._board
 
     def boarding(ticket, now):
-        leads = board(ticket, now)
         ticket.woken = lock
         ticket.deadline += 100  # he is the one to lead
-        return leads
+        board(ticket, now)
 
     trips._board = boarding
     try:

@@ -1,20 +1,26 @@
-"""Counting in Redis: one script call for all checks of a bucket, one round trip for all of them together."""
+"""Counting in Redis: one script call for all checks together, on a cluster one a bucket; one round trip."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 from cache_ext.errors import StoreUnavailable
 from cache_ext.limits.decision import Answer, Check
-from cache_ext.transport.commands import Command
+from cache_ext.transport.commands import Command, Prepared
 from cache_ext.transport.connection import RedisGateway
 
-FIGURES = 3
-"""Numbers that the script returns for each check."""
-_TOO_ODD = (ValueError, TypeError, IndexError)
+_TERMS = struct.Struct("<IIII")
+"""What a check asks of the script: limit, ms of a slice, cost, and how many ask as much."""
+ANSWER = struct.Struct("<QIQq")
+"""What the script answers: the fields of `Answer`."""
+_TOO_ODD = (struct.error, ValueError, TypeError)
 """What replies of an unexpected shape make the parsing below raise."""
+_KNOWN_CHECKS = 16_384
+"""Checks that are remembered in the protocol's words: asked alone, they are the same each time."""
 
 
 class Debt(NamedTuple):
@@ -44,6 +50,7 @@ class Counts:
         self._clock = clock
         self._admit = gateway.script("admit")
         self._merge = gateway.script("merge")
+        self._alone = lru_cache(_KNOWN_CHECKS)(lambda check: Prepared([self._admitting({check: 1})]))
 
     def require(self) -> None:
         """Return if Redis may be asked.
@@ -54,23 +61,17 @@ class Counts:
         self._gateway.breaker.check()
 
     def ask(self, checks: Sequence[Check]) -> list[Answer]:
-        """Return the answers to *checks*, in their order, which is also that in which they are counted.
+        """Return the answers to *checks*, in their order.
 
         Raises:
             StoreUnavailable: there is no usable answer.
         """
-        if len(checks) == 1:
-            (check,) = checks
-            command = self._command(self._admit, [check.place], check.limit, check.width_ms, 1, check.cost)
-            return _answers(self._gateway.run((command,), "limit")[0], 1)
+        if len(checks) == 1 and self._clock is None:
+            return _answers(self._gateway.run(self._alone(checks[0]), "limit")[0], 1)
         orders, commands = [], []
-        for numbers in _grouped(checks).values():
-            order = list(chain.from_iterable(numbers.values()))
-            orders.append(order)
-            arguments: list[int] = []
-            for (_, limit, width), mine in numbers.items():
-                arguments += [limit, width, len(mine), *(checks[number].cost for number in mine)]
-            commands.append(self._command(self._admit, [place for place, _, _ in numbers], *arguments))
+        for numbers in _grouped(checks, self._gateway.clustered):
+            orders.append(list(chain.from_iterable(numbers.values())))
+            commands.append(self._admitting({check: len(mine) for check, mine in numbers.items()}))
         found: dict[int, Answer] = {}
         for order, reply in zip(orders, self._gateway.run(commands, "limit"), strict=True):
             found.update(zip(order, _answers(reply, len(order)), strict=True))
@@ -98,30 +99,34 @@ class Counts:
         """Start anew at *place*."""
         self._gateway.run([("DEL", place)], "limit")
 
-    def _command(self, script: str, places: Sequence[str], *arguments: int) -> Command:
-        return (
-            "EVALSHA",
-            script,
-            len(places),
-            *places,
-            "" if self._clock is None else self._clock(),
-            *arguments,
-        )
+    def _admitting(self, times: Mapping[Check, int]) -> Command:
+        """Return the command that asks what is to be asked, as many times as *times* says."""
+        terms = [_TERMS.pack(each.limit, each.width_ms, each.cost, often) for each, often in times.items()]
+        return self._command(self._admit, [each.place for each in times], b"".join(terms))
+
+    def _command(self, script: str, places: Sequence[str], *arguments: int | bytes) -> Command:
+        now = "" if self._clock is None else self._clock()
+        return ("EVALSHA", script, len(places), *places, now, *arguments)
 
 
-def _grouped(checks: Sequence[Check]) -> dict[int, dict[tuple[str, int, int], list[int]]]:
-    """Return the numbers of *checks* by bucket, and there by what is counted against what."""
-    groups: dict[int, dict[tuple[str, int, int], list[int]]] = {}
-    for number, (place, bucket, limit, _, width) in enumerate(checks):
-        groups.setdefault(bucket, {}).setdefault((place, limit, width), []).append(number)
-    return groups
+def _grouped(checks: Sequence[Check], clustered: bool) -> Collection[dict[Check, list[int]]]:
+    """Return the numbers of *checks* by what is asked, in groups that one script call may take.
+
+    Args:
+        clustered: the keys of a call must lie in one bucket.
+    """
+    groups: dict[int, dict[Check, list[int]]] = {}
+    for number, check in enumerate(checks):
+        group = groups.setdefault(check.bucket if clustered else 0, {})
+        group.setdefault(check, []).append(number)
+    return groups.values()
 
 
 def _answers(reply: Any, count: int) -> list[Answer]:
     try:
-        now, *figures = reply
-        if len(figures) != count * FIGURES or {*map(type, reply)} != {int}:
-            raise ValueError(f"{len(figures)} figures for {count} checks")
-        return [Answer(now, *figures[at : at + FIGURES]) for at in range(0, len(figures), FIGURES)]
+        answers = [*map(Answer._make, ANSWER.iter_unpack(reply))]
+        if len(answers) != count:
+            raise ValueError(f"{len(answers)} answers for {count} checks")
     except _TOO_ODD as error:
         raise StoreUnavailable(f"an odd reply: {error!r}") from error
+    return answers

@@ -76,15 +76,10 @@ def width_of(window: float) -> int:
 def decide(answer: Answer, limit: int, window: float, *, alone: bool = False) -> Decision:
     """Return what *answer* means for a limit of *limit* units in *window* seconds."""
     now, left, frees, ready = answer
+    reset = now // 1000 if left else -(-frees // 1000)
+    renews = max(0, -(-(frees - now) // 1000)) if frees else 0
+    if ready == 0:
+        return Decision(True, limit, left, reset, 0, renews, window, alone)
     if ready == NEVER:
         ready = now + math.ceil(window * 1000)
-    return Decision(
-        ready == 0,
-        limit,
-        left,
-        now // 1000 if left else -(-frees // 1000),
-        max(1, -(-(ready - now) // 1000)) if ready else 0,
-        max(0, -(-(frees - now) // 1000)) if frees else 0,
-        window,
-        alone,
-    )
+    return Decision(False, limit, left, reset, max(1, -(-(ready - now) // 1000)), renews, window, alone)

@@ -91,13 +91,13 @@ class Limiter:
             ConfigurationError: a limit, cost or window of no sense.
         """
         check = self._check(subject, limit, cost, window)
-        shares = self.shares
-        if self._counts is not None:
+        shares, counts = self._shares or self.shares, self._counts
+        if counts is not None:
             self._start()
             try:
                 if shares.owes:
-                    self._counts.require()
-                    shares.settle(check.place, CHUNK, self._counts.merge)
+                    counts.require()
+                    shares.settle(check.place, CHUNK, counts.merge)
                 answer = self._trips.ask(check)
             except StoreUnavailable:
                 pass

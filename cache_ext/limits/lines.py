@@ -19,6 +19,8 @@ _SLICES_AT = _FIGURE.size + _ADMITTED.size
 _PLACE_AT = _SLICES_AT + (SLICES + 1) * _SLICE.size
 LINE_BYTES = _PLACE_AT + PLACE_BYTES
 MARK_BYTES = 16
+set_figure = _FIGURE.pack_into
+"""Note a figure without reading the rest: table, where the line begins, and the fields of `_FIGURE`."""
 FREE = bytes(MARK_BYTES)
 
 
@@ -87,8 +89,3 @@ def touched(table: mmap, at: int) -> tuple[int, float]:
         _ADMITTED.unpack_from(table, at + _FIGURE.size),
     )
     return (0, -1.0) if mark == FREE else (int(count > 0), max(figure_at, used_at))
-
-
-def set_figure(table: mmap, at: int, mark: bytes, now: float, left: int, width: int) -> None:
-    """Note a figure in the line at *at*, which is *mark*'s, without reading the rest of it."""
-    _FIGURE.pack_into(table, at, mark, now, left, width)

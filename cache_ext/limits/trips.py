@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from cache_ext.errors import CircuitOpen, StoreUnavailable
 from cache_ext.transport.budget import current_budget
+from cache_ext.transport.greenlets import give_way, has_greenlets
 
 QuestionT = TypeVar("QuestionT")
 AnswerT = TypeVar("AnswerT")
@@ -45,13 +46,14 @@ class _Ticket(Generic[QuestionT, AnswerT]):
         self.question = question
         self.deadline = deadline
         self.state = _State.WAITING
-        self.woken: threading.Lock | None = None
+        self.woken = threading.Lock()
+        self.woken.acquire()
         self.answer: AnswerT | None = None
         self.failure: StoreUnavailable | None = None
 
     def wake(self) -> None:
         """Let him go on who waits."""
-        if self.woken is not None and self.woken.locked():
+        if self.woken.locked():
             self.woken.release()
 
 
@@ -73,6 +75,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         self._ask = ask
         self._patience = patience
         self._monotonic = monotonic
+        self._greenlets = has_greenlets()
         self._lock = threading.Lock()
         self._waiting: list[_Ticket[QuestionT, AnswerT]] = []
         self._trip: object | None = None
@@ -85,17 +88,36 @@ class Trips(Generic[QuestionT, AnswerT]):
         Raises:
             StoreUnavailable: there is none in time.
         """
+        if not self._greenlets:
+            now = self._monotonic()
+            with self._lock:
+                free = self._trip is None or now >= self._stuck_at
+                if free:
+                    trip = self._begin(object(), now)
+            if free:
+                return self._go_alone(question, trip)
+        return self._go_together(question)
+
+    def _go_alone(self, question: QuestionT, trip: object) -> AnswerT:
+        """Ask for oneself: nobody waits."""
+        try:
+            (answer,) = self._ask((question,))
+        finally:
+            self._let_next_begin(trip)
+        return answer
+
+    def _go_together(self, question: QuestionT) -> AnswerT:
+        """Ask together with others, in the next trip or in a later one."""
         while True:
             spending, now = current_budget(), self._monotonic()
             left = self._patience if spending is None else spending.left
             ticket: _Ticket[QuestionT, AnswerT] = _Ticket(question, now + left)
-            leads = self._board(ticket, now)
-            if not leads:
-                try:
-                    leads = self._wait(ticket, left)
-                finally:
-                    if spending is not None:
-                        spending.spend(self._monotonic() - now)
+            self._board(ticket, now)
+            try:
+                leads = self._wait(ticket, left)
+            finally:
+                if spending is not None:
+                    spending.spend(self._monotonic() - now)
             if leads:
                 self._lead(ticket)
             if ticket.state is not _State.ABANDONED:
@@ -104,27 +126,29 @@ class Trips(Generic[QuestionT, AnswerT]):
             raise ticket.failure
         return ticket.answer  # type: ignore[return-value]  # an answer may be anything, None as well
 
-    def _board(self, ticket: _Ticket[QuestionT, AnswerT], now: float) -> bool:
-        """Let *ticket* wait; return True if its holder leads, for no trip is under way."""
+    def _board(self, ticket: _Ticket[QuestionT, AnswerT], now: float) -> None:
+        """Let *ticket* wait; its holder leads if no trip is under way."""
         with self._lock:
             self._waiting.append(ticket)
-            if self._trip is not None and now < self._stuck_at:
-                ticket.woken = threading.Lock()
-                ticket.woken.acquire()
-                return False
-            self._begin(ticket, now)
-            return True
+            if self._trip is None or now >= self._stuck_at:
+                ticket.state = _State.LEADS
+                self._begin(ticket, now)
 
     def _wait(self, ticket: _Ticket[QuestionT, AnswerT], left: float) -> bool:
         """Wait for the answer; return True if he is to lead a trip instead.
 
+        Among greenlets who is to lead at once lets the others come along first: none of them runs, and asks,
+        before he waits for something, and the answer may be there so soon that he never does.
+
         Raises:
             StoreUnavailable: it took too long.
         """
-        assert ticket.woken is not None  # noqa: S101 (for the type checker: who waits has one)
         resigned = True
         try:
-            ticket.woken.acquire(timeout=max(0.0, left))
+            if ticket.state is not _State.LEADS:
+                ticket.woken.acquire(timeout=max(0.0, left))
+            elif self._greenlets:
+                give_way()
             resigned = self._monotonic() >= ticket.deadline
         finally:
             with self._lock:
@@ -158,14 +182,18 @@ class Trips(Generic[QuestionT, AnswerT]):
             self._land(leader, crew)
 
     def _land(self, leader: _Ticket[QuestionT, AnswerT], crew: Sequence[_Ticket[QuestionT, AnswerT]]) -> None:
-        """Wake all of *crew*, and let the next trip begin."""
-        with self._lock:
-            if self._trip is leader:
-                self._appoint()
+        """Let the next trip begin, and wake all of *crew*."""
+        self._let_next_begin(leader)
         for ticket in crew:
             if ticket.state is _State.TAKEN:
                 ticket.state = _State.ABANDONED
             ticket.wake()
+
+    def _let_next_begin(self, trip: object) -> None:
+        """Let those who wait begin the next trip, now that *trip* is over."""
+        with self._lock:
+            if self._trip is trip:
+                self._appoint()
 
     def _appoint(self) -> None:
         """Have one of those who wait lead the next trip; for who holds the lock."""
@@ -173,10 +201,12 @@ class Trips(Generic[QuestionT, AnswerT]):
             self._trip = None
             return
         leader = max(self._waiting, key=lambda ticket: ticket.deadline)
+        leader.state = _State.LEADS
         self._begin(leader, self._monotonic())
         leader.wake()
 
-    def _begin(self, leader: _Ticket[QuestionT, AnswerT], now: float) -> None:
-        leader.state = _State.LEADS
-        self._trip = leader
+    def _begin(self, trip: object, now: float) -> object:
+        """Have *trip* be the one under way, and return it; for who holds the lock."""
+        self._trip = trip
         self._stuck_at = now + STUCK
+        return trip

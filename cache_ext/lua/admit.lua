@@ -2,21 +2,24 @@
 -- of it has left the window.
 -- KEYS  counts per subject: units in all (4 bytes), the last slice with units in it: its number (6), units (4);
 --       then the earlier ones, the oldest first: number (6), units (4)
--- ARGV  the time in ms ('' for the server's), then per key: limit, ms of a slice, number of costs, costs
--- Returns {now ms, then per cost: units left, ms when the next unit frees (0 if none is used),
---          ms when as many as it costs will be free (0 if it was admitted, -1 if never)}
+-- ARGV  the time in ms ('' for the server's); then in one string per key: limit, ms of a slice, cost, how many
+--       want as much (4 bytes each)
+-- Returns in one string for each who wants something: now in ms (8 bytes), units left (4), ms when the next unit
+--         frees (8, 0 if none is used), ms when as many as it costs will be free (8, 0 if it was admitted, -1 if
+--         never)
 local SLICES, HEAD, ITEM, MOST = 60, 14, 10, 614
+local CHECK = 16
 local unpack, pack, sub, floor = struct.unpack, struct.pack, string.sub, math.floor
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + floor(time[2] / 1000)
 end
-local reply, at = {now}, 2
-for i = 1, #KEYS do
-  local limit, width, costs = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local limit, width, cost, times = unpack('<I4I4I4I4', ARGV[2], (i - 1) * CHECK + 1)
   local slice, used, last, units, items = floor(now / width), 0, 0, 0, ''
-  local found = redis.pcall('GETRANGE', KEYS[i], 0, MOST)
+  local found = redis.pcall('GETRANGE', key, 0, MOST)
   local size = type(found) == 'string' and #found or 0
   if size >= HEAD and size <= MOST and (size - HEAD) % ITEM == 0 then
     used, last, units = unpack('<I4I6I4', found)
@@ -46,8 +49,8 @@ for i = 1, #KEYS do
     used = units
   end
   local added = 0
-  for j = at + 3, at + 2 + costs do
-    local cost, ready = tonumber(ARGV[j]), 0
+  for _ = 1, times do
+    local ready = 0
     if used + cost <= limit then
       used, added = used + cost, added + cost
     elseif cost > limit then
@@ -60,15 +63,13 @@ for i = 1, #KEYS do
       end
       ready = ((need > 0 and slice or number) + SLICES + 1) * width
     end
-    local count = #reply
-    reply[count + 1] = used < limit and limit - used or 0
-    reply[count + 2] = used > 0 and (oldest + SLICES + 1) * width or 0
-    reply[count + 3] = ready
+    local left = used < limit and limit - used or 0
+    local frees = used > 0 and (oldest + SLICES + 1) * width or 0
+    answers[#answers + 1] = pack('<I8I4I8i8', now, left, frees, ready)
   end
   if added > 0 then
     local kept = pack('<I4I6I4', used, slice, units + added) .. items
-    redis.call('SET', KEYS[i], kept, 'PX', (SLICES + 2) * width)
+    redis.call('SET', key, kept, 'PX', (SLICES + 2) * width)
   end
-  at = at + 3 + costs
 end
-return reply
+return table.concat(answers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, Full, LifoQueue
 from typing import Any
 
@@ -12,6 +11,7 @@ from redis.connection import BlockingConnectionPool
 from redis.utils import SENTINEL
 
 from cache_ext.transport.budget import current_budget
+from cache_ext.transport.greenlets import system_poll
 
 _PLAIN_QUEUES = hasattr(LifoQueue(), "mutex")
 """Whether queues are the standard library's, whose parts are known; gevent puts its own in their place."""
@@ -75,8 +75,10 @@ class SwiftPool(BlockingConnectionPool):
     def release(self, connection: Any) -> None:
         """Take *connection* back."""
         if connection.pid == self.pid and not connection.should_reconnect():
-            with suppress(Full):  # it was given back twice
+            try:
                 self.pool.put_nowait(connection)
+            except Full:
+                return  # it was given back twice
         else:
             super().release(connection)  # type: ignore[no-untyped-call]
 
@@ -88,7 +90,7 @@ def _is_at_rest(connection: Any) -> bool:
         return False
     known = getattr(connection, "poller", None)
     if known is None or known[0] is not line:
-        known = connection.poller = line, select.poll()
+        known = connection.poller = line, system_poll()
         known[1].register(line, select.POLLIN)
     return not known[1].poll(0)
 
