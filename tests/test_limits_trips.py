@@ -188,6 +188,49 @@ def test_a_trip_that_never_ends_is_not_waited_for_for_ever(ferry: Ferry) -> None
     assert [first.result(PATIENCE), second.result(PATIENCE)] == [10, 20]
 
 
+def test_a_trip_that_ends_after_all_begins_no_other(ferry: Ferry) -> None:
+    """Who was taken for lost does not have others go beside the trip that is under way by then."""
+    clock, docks = [0.0], {number: threading.Semaphore(0) for number in (1, 2, 3)}
+
+    def ask(questions: Sequence[int]) -> list[int]:
+        assert docks[questions[0]].acquire(timeout=PATIENCE)
+        return ferry.ask(questions)
+
+    trips = Trips(ask, PATIENCE, lambda: clock[0])
+    ferry.go.release(3)
+    first = begin(lambda: trips.ask(1))
+    until(lambda: trips._trip is not None, "he is under way")
+    lost, clock[0] = trips._trip, 6.0
+    second = begin(lambda: trips.ask(2))
+    until(lambda: trips._trip is not lost, "another does not wait for him")
+    third, under_way = begin(lambda: trips.ask(3)), trips._trip
+    until(lambda: len(trips._waiting) == 1, "it waits")
+    docks[1].release()
+    assert first.result(PATIENCE) == 10
+    assert trips._trip is under_way
+    docks[2].release()
+    docks[3].release()
+    assert [second.result(PATIENCE), third.result(PATIENCE)] == [20, 30]
+
+
+def test_who_is_taken_along_before_he_waits_waits_for_his_answer(
+    trips: Trips[int, int], ferry: Ferry
+) -> None:
+    """Between boarding and waiting another leader may have taken him."""
+    (first,) = aboard(trips, ferry, 1)
+    stop = stop_before(trips, "_wait")
+    slow = begin(lambda: trips.ask(2))
+    stop.wait()
+    leader = begin(lambda: trips.ask(3))
+    until(lambda: len(trips._waiting) == 2, "both have boarded")
+    ferry.go.release(1)
+    until(lambda: len(ferry.trips) == 2, "their trip is under way")
+    stop.go()
+    ferry.go.release(1)
+    assert [future.result(PATIENCE) for future in (first, slow, leader)] == [10, 20, 30]
+    assert ferry.trips == [[1], [2, 3]]
+
+
 def test_an_appointed_leader_who_is_killed_passes_it_on(trips: Trips[int, int], ferry: Ferry) -> None:
     """Killed between being told to lead and leading: the next of those who wait leads."""
     futures = aboard(trips, ferry, 1, 2)

@@ -91,7 +91,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         if not self._greenlets:
             now = self._monotonic()
             with self._lock:
-                free = self._trip is None or now >= self._stuck_at
+                free = self._trip is None
                 if free:
                     trip = self._begin(object(), now)
             if free:
