@@ -20,6 +20,7 @@ from shivx.errors import (
     Forbidden,
     InvalidParameter,
     InvalidRequest,
+    NotCached,
     NotComputable,
     NotFound,
     OriginError,
@@ -114,6 +115,7 @@ _BY_ERROR: Mapping[type[Exception], str] = {
     OriginError: "origin_unavailable",
     StoreUnavailable: "unavailable",
     TooManyRequests: "rate_limited",
+    NotCached: "not_cached",
 }
 MAPPED_ERRORS = tuple(_BY_ERROR)
 """Errors that have a problem of their own. Any other exception is a bug: a 500."""

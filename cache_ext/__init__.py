@@ -28,11 +28,18 @@ from cache_ext.reading.terms import OlderThanSeen
 from cache_ext.settings import CacheSettings
 
 if _typing.TYPE_CHECKING:
+    from cache_ext.http_cache.door import HttpCache
+    from cache_ext.http_cache.options import Options as HttpCacheOptions
     from cache_ext.web.extension import CacheExt
     from cache_ext.web.state import cache_of
 
-_IN_FLASK = {"CacheExt": "cache_ext.web.extension", "cache_of": "cache_ext.web.state"}
-"""What needs Flask, and is imported when it is asked for; the engine does without."""
+_LATE = {
+    "CacheExt": "cache_ext.web.extension:CacheExt",
+    "HttpCache": "cache_ext.http_cache.door:HttpCache",
+    "HttpCacheOptions": "cache_ext.http_cache.options:Options",
+    "cache_of": "cache_ext.web.state:cache_of",
+}
+"""What is imported when it is asked for: it needs Flask, or not everybody needs it."""
 
 __all__ = [
     "MISS",
@@ -46,6 +53,8 @@ __all__ = [
     "Event",
     "Fate",
     "Fetched",
+    "HttpCache",
+    "HttpCacheOptions",
     "LoadTimeout",
     "Loaded",
     "NestedLoadError",
@@ -69,11 +78,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Return what needs Flask.
+    """Return what is imported late.
 
     Raises:
-        ImportError: Flask is not installed.
+        ImportError: it needs Flask, which is not installed.
     """
-    if name not in _IN_FLASK:
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_importlib.import_module(_IN_FLASK[name]), name)
+    module, _, attribute = _LATE[name].partition(":")
+    return getattr(_importlib.import_module(module), attribute)

@@ -74,7 +74,7 @@ class Runtime:
         announce: events.Announce = events.unheard,
     ) -> None:
         self.settings = settings
-        self._monotonic = monotonic
+        self.monotonic = self._monotonic = monotonic
         self.announce = announce
         self.gateway = gateway
         if gateway is not None:

@@ -19,6 +19,7 @@ from shivx.audit.shell import audit_commands
 from shivx.config import Settings
 from shivx.edge.cors import Cors
 from shivx.edge.envelope import Envelope
+from shivx.front import open_front
 from shivx.gate import Gate
 from shivx.identity import Tier
 from shivx.logs import set_up_logs
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.cli.add_command(database_commands())
     audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
+    app.wsgi_app = open_front(app.wsgi_app, services.cache, answer_outside)  # type: ignore[method-assign]
     app.wsgi_app = Gate(  # type: ignore[method-assign]
         app.wsgi_app,
         identify=services.access.identities.identify,

@@ -14,6 +14,7 @@ ShivxError
 ├── Conflict                 what is there already forbids it
 ├── DatabaseUnavailable      no usable answer from the database; `retry_after` says when to ask again
 ├── TooManyRequests          the limit is used up
+├── NotCached                nothing is stored, and the request wants nothing else
 ├── AuditUnavailable         what is to be done cannot be recorded, so it is not done
 └── OriginError              the exchange did not give what we asked for
     ├── OriginUnavailable    down, too slow or limiting us; `retry_after` says when to ask again
@@ -104,6 +105,10 @@ class DatabaseUnavailable(ShivxError):
 
 class TooManyRequests(ShivxError):
     """The limit is used up; the message, which clients see, says whose."""
+
+
+class NotCached(ShivxError):
+    """Nothing is stored that answers the request, which says only-if-cached."""
 
 
 class AuditUnavailable(ShivxError):

@@ -137,11 +137,11 @@ def test_metrics_count_reads_and_questions(site: Site, clock: FakeClock) -> None
     site.get(PRICE)
     after = numbers_of(site)
 
-    def reads(layer: str, outcome: str) -> float:
-        return grown(before, after, "cache_requests_total", cache="price", layer=layer, outcome=outcome)
+    def reads(layer: str, outcome: str, cache: str = "price") -> float:
+        return grown(before, after, "cache_requests_total", cache=cache, layer=layer, outcome=outcome)
 
     assert reads("origin", "miss") == 1
-    assert reads("l1", "hit") == 3
+    assert reads("l1", "hit", "http") == 3
     assert reads("l1", "stale") == 1
     assert reads("none", "error") == 1
 

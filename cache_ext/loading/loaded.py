@@ -30,6 +30,8 @@ class Loaded:
         as_of: the data's own time (say, the exchange's), Unix seconds.
         etag: what the origin calls this version; the next load is told, see `previous`.
         store: False answers the callers but stores nothing.
+        stale_for: seconds past the ttl that the value is kept, instead of the policy's; what the policy
+            allows, it allows of that.
     Raises:
         ConfigurationError: a number makes no sense.
     """
@@ -42,9 +44,12 @@ class Loaded:
     as_of: float | None = None
     etag: str = ""
     store: bool = True
+    stale_for: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.ttl, self.as_of)
+        if self.stale_for is not None and not 0 <= self.stale_for < math.inf:
+            raise ConfigurationError(f"stale_for is a number of seconds, at least 0: {self.stale_for!r}")
 
 
 @dataclass(frozen=True, slots=True)

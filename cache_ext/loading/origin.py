@@ -171,7 +171,8 @@ class Origin:
         """Return the entry and when its oldest part was loaded: lifetimes nest."""
         departure, frame, policy = came.departure, came.frame, came.job.policy
         failed = isinstance(made.value, Exception)
-        loaded, fresh_until, stale_until = self._times(made, came, 0.0 if failed else policy.stale_for)
+        stale_for = policy.stale_for if made.stale_for is None else made.stale_for
+        loaded, fresh_until, stale_until = self._times(made, came, 0.0 if failed else stale_for)
         tags = {tag: came.version(tag) for tag in (*came.job.tags_of[key], *made.tags)} | frame.inherited
         versions = departure.versions
         sound = versions is not None and not frame.torn and _UNKNOWN not in tags.values()
