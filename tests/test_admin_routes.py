@@ -92,10 +92,10 @@ def test_keys_are_deleted(clock: FakeClock) -> None:
 
 
 def test_a_dry_run_changes_nothing_and_counts(site: Site) -> None:
-    """It is a read: no intent is recorded."""
+    """It is a read: no intent is recorded. The price is counted, and the answer that was made of it."""
     price_outcome(site)
     answer = ask(site, INVALIDATE, {"tags": [TAG], "dry_run": True}).json
-    assert (answer["dry_run"], answer["matched"]) == (True, 1)
+    assert (answer["dry_run"], answer["matched"]) == (True, 2)
     assert price_outcome(site) == "HIT"
     assert [(entry["action"], entry["outcome"]) for entry in entries(site)] == [
         ("cache.invalidate_preview", "read")

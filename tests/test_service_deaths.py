@@ -46,7 +46,7 @@ def test_killed_worker_is_replaced(service: GunicornService) -> None:
 def test_gauges_of_a_dead_worker_vanish_and_its_counts_stay(service: GunicornService) -> None:
     """What a worker is (connected) ends with it; what it did (answers, origin calls) remains counted."""
     for _ in range(20):
-        service.get(PRICE)
+        service.get(PRICE, {"Cache-Control": "no-cache"})  # through to the application
     until_all_serve(service, 2)
     answered, called = number(service, ANSWERS, url_rule=ROUTE), number(service, "origin_requests_total")
     assert answered >= 20

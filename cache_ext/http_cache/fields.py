@@ -30,6 +30,7 @@ HOP_BY_HOP = frozenset(
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _PART = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+_BALANCED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*")*+\Z')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
 _ESCAPE = re.compile(r"\\(.)")
 _DIGITS = re.compile(r"[0-9]+\Z")
@@ -62,8 +63,8 @@ def joined(headers: Headers, name: str) -> str | None:
 
 
 def list_parts(value: str) -> Iterator[str]:
-    """Yield the non-empty members of a list; commas in quoted strings part nothing."""
-    parts: Iterable[str] = _PART.findall(value) if value.count('"') % 2 == 0 else value.split(",")
+    """Yield the non-empty members of a list; commas in quoted strings that end part nothing."""
+    parts: Iterable[str] = _PART.findall(value) if _BALANCED.match(value) else value.split(",")
     return (part for raw in parts if (part := raw.strip(" \t")))
 
 
