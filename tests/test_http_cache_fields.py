@@ -47,7 +47,7 @@ EPOCH_OF_EXAMPLE = 784_111_777.0
     ],
 )
 def test_lifetimes_are_whole_seconds_or_none_at_all(value: str, seconds: int) -> None:
-    """RFC 9111, 1.2.2, 4.2.1 and 5.2: quoted is read, overflow is capped; unreadable or ambiguous is stale."""
+    """RFC 9111, 1.2.2, 4.2.1, 5.2: quoted is read, overflow capped; unreadable or ambiguous is stale."""
     assert Directives(value).seconds("max-age") == seconds
 
 
