@@ -76,10 +76,8 @@ def _answer_range(
         try:
             bounds = byte_range(wanted, size)
         except Unsatisfiable:
-            start_response(
-                "416 Range Not Satisfiable",
-                [("Content-Range", f"bytes */{size}"), ("Content-Length", "0"), *moment],
-            )
+            told = [("Content-Range", f"bytes */{size}"), ("Content-Type", "text/plain")]
+            start_response("416 Range Not Satisfiable", [*told, ("Content-Length", "0"), *moment])
             return []
     if bounds is None:
         start_response(parts.status, ready.headers + moment)

@@ -118,15 +118,26 @@ class Asker:
         plain = environ_to_store(environ, self._shown)
         loaded = None
         if previous is not None and (conditions := _conditions(previous)):
-            loaded = self._attempt({**plain, **conditions}, previous, run, spares=spares)
+            loaded = self._attempt({**plain, **conditions}, previous, run, replaced=previous, spares=spares)
         if loaded is None and run.answer is None:  # not yet asked, or what a 304 spoke of is of no use
-            loaded = self._attempt(plain, None, run, spares=spares)
+            loaded = self._attempt(plain, None, run, replaced=previous, spares=spares)
         return loaded or _NOT_STORED
 
     def _attempt(
-        self, environ: Environ, previous: StoredResponse | None, run: Run, *, spares: bool
+        self,
+        environ: Environ,
+        previous: StoredResponse | None,
+        run: Run,
+        *,
+        replaced: StoredResponse | None,
+        spares: bool,
     ) -> Loaded | None:
-        """Run the application; return what to store, None if there is nothing."""
+        """Run the application; return what to store, None if there is nothing.
+
+        Args:
+            previous: what *environ* asks the application to confirm.
+            replaced: what is stored now.
+        """
         asked, began = self._time(), self._monotonic()
         answer = run.answer = Answer(self._app, environ)
         run.status = answer.code
@@ -137,6 +148,8 @@ class Asker:
             status, kept = previous.parts.status, previous.parts.bodies[IDENTITY]
             headers = freshened(previous.parts, answer.headers) or []
         run.verdict = self._judge(environ, int(status[:3]), headers)
+        if answer.code >= 500 and replaced is not None:  # a failure takes the place of nothing
+            run.verdict = Verdict("status", for_others=True)
         body = kept
         if kept is None and not run.verdict.refusal:
             body = answer.read(self._options.max_body_bytes)
@@ -145,7 +158,7 @@ class Asker:
         if body is not None and headers and not run.verdict.refusal:
             now = self._monotonic()
             oldest = min(began, frame.loaded) if (frame := current_frame()) is not None else began
-            bodies = {} if previous is None else previous.parts.bodies
+            bodies = {} if replaced is None else replaced.parts.bodies
             draft = Draft(status, headers, body, asked, self._time(), now - oldest, bodies)
             made = make(draft, self._options, choice_of(environ, vary_names(headers)))
             run.verdict = run.verdict if made is not None else Verdict("stale")
