@@ -222,6 +222,8 @@ class Runtime:
         gateway = self.gateway
 
         def subscribe(channels: Sequence[str]) -> Subscription:
+            if self._upkeep is not None:
+                self._upkeep.arrived.wait()  # until then the circuit refuses what comes after subscribing
             return Subscription(gateway, channels)
 
         if not self.settings.pubsub:

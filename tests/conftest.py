@@ -20,7 +20,7 @@ from tests.postgres import PostgresServer
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 from tests.session_stage import Shop
 
-pytest_plugins = ["cache_ext.testing.fixtures"]
+pytest_plugins = ["cache_ext.testing.fixtures", "tests.turns"]
 
 
 @pytest.fixture(scope="session")

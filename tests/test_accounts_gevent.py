@@ -24,3 +24,20 @@ def test_other_greenlets_go_on(database_url, scene):
     assert found["longest_gap"] < 0.2
     if scene != "crowd":
         assert found["seconds"] > 0.4  # else nothing here took long
+
+
+HOME = """
+from gevent import monkey
+monkey.patch_all()
+import gevent.event
+from shivx.accounts.offload import later
+native = monkey.get_original("_thread", "get_ident")
+seen = gevent.event.AsyncResult()
+later(lambda: seen.set(native()), "noted")
+assert seen.get(timeout=30) == native()
+"""
+
+
+def test_what_is_done_later_takes_locks_where_requests_take_them():
+    """gevent's locks that a native thread takes too may never be given on: then the worker stands still."""
+    subprocess.run([sys.executable, "-W", "error", "-c", HOME], cwd=ROOT, timeout=60, check=True)

@@ -22,7 +22,8 @@ from cache_ext import CachePolicy
 from cache_ext.coherence.backplane import BOUND
 from cache_ext.coherence.messages import encode_names
 from cache_ext.testing import FaultProxy
-from tests.caches import PATIENCE, connected
+from cache_ext.transport.subscription import Subscription
+from tests.caches import PATIENCE, begin, connected, stop_before
 from tests.waiting import until
 
 STEADY = CachePolicy(ttl=600, early_refresh=False)
@@ -190,6 +191,25 @@ def test_a_server_that_restarts_behind_a_silent_line(pair, proxy, own_redis_serv
     trust = pair.deaf.runtime.trust
     until(lambda: trust.live_until > time.monotonic(), "it hears")
     assert pair.read(pair.deaf, "k", "t") == "new"
+
+
+def test_it_subscribes_when_the_first_probe_is_over(make_cache, own_redis_server, monkeypatch):
+    """Before that the circuit refuses what it asks next, and it would begin anew, late."""
+    cache = make_cache(own_redis_server.url)
+    states = []
+
+    def subscribe(gateway, channels):
+        states.append(gateway.breaker.state)
+        return Subscription(gateway, channels)
+
+    monkeypatch.setattr("cache_ext.runtime.Subscription", subscribe)
+    probe = stop_before(cache.gateway, "probe")
+    starting = begin(cache.start)
+    probe.wait()
+    probe.go()
+    starting.result(PATIENCE)
+    connected(cache)
+    assert states == ["closed"]
 
 
 def test_a_subscription_that_is_never_confirmed_is_given_up(pair, proxy):

@@ -20,6 +20,7 @@ from shivx.accounts.database import AT_ONCE
 from shivx.accounts.dialects import read_url
 from shivx.accounts.models import Base
 from shivx.accounts.upgrading import Versions
+from shivx.accounts.version import NEEDED
 from shivx.audit import tables as audit_tables
 from shivx.errors import ConfigurationError, DatabaseUnavailable
 from shivx.identity import Tier
@@ -45,6 +46,29 @@ def test_migrations_make_what_the_models_say(office):
     }
     with office.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_the_needed_version_is_the_last_migration():
+    """Who adds a migration names it where starts look without Alembic."""
+    assert Versions().needed == NEEDED
+
+
+WITHOUT_ALEMBIC = """
+import sys
+from tests.accounts_stage import SECRET, Office
+from cache_ext import open_cache
+with Office(open_cache("memory://", secret_keys=(SECRET,)), sys.argv[1]) as office:
+    office.database.prepare()
+    assert office.accounts.list() == []
+assert "alembic" not in sys.modules
+"""
+
+
+def test_a_database_that_is_current_is_used_without_alembic(office):
+    """It takes longer to load than all the rest of a start's look at the database."""
+    office.database.upgrade()
+    url = office.settings.database_url.get_secret_value()
+    subprocess.run([sys.executable, "-c", WITHOUT_ALEMBIC, url], check=True, cwd=ROOT)
 
 
 @pytest.fixture

@@ -165,6 +165,7 @@ BANS = (
 # (module, imported late) -> why not at the top.
 LATE_IMPORTS = {
     ("shivx", "shivx.app"): "the factory imports everything, and its parts import this package",
+    ("shivx.accounts.database", "shivx.accounts.upgrading"): "Alembic is slow to load; few starts need it",
 }
 
 

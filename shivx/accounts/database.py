@@ -14,10 +14,18 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from shivx.accounts.dialects import BUSY_SECONDS, WRITES, engine_options, is_sqlite, outfit, read_url
+from shivx.accounts.dialects import (
+    BUSY_SECONDS,
+    WRITES,
+    engine_options,
+    is_sqlite,
+    lay_out_file,
+    outfit,
+    read_url,
+)
 from shivx.accounts.models import Base
 from shivx.accounts.offload import off_hub
-from shivx.accounts.upgrading import make_current, require_current
+from shivx.accounts.version import is_current
 from shivx.config import Settings
 from shivx.errors import DatabaseUnavailable
 
@@ -86,7 +94,7 @@ class Database:
             return
         with self._turn:
             if not self._ready:
-                off_hub(lambda: _translated(self._check))
+                self._check()
                 self._ready = True
 
     def upgrade(self) -> str:
@@ -95,6 +103,8 @@ class Database:
         Raises:
             DatabaseUnavailable: no usable answer.
         """
+        from shivx.accounts.upgrading import make_current  # noqa: PLC0415 - see `_check`
+
         return off_hub(lambda: _translated(lambda: make_current(self._writing)))
 
     def close(self) -> None:
@@ -106,10 +116,21 @@ class Database:
             self._places.release()
 
     def _check(self) -> None:
+        """Do as `prepare` says; Alembic, which takes a tenth of a second to load, only if it is needed."""
+        if off_hub(lambda: _translated(self._is_current)):
+            return
         if is_sqlite(self.engine.url):
-            make_current(self._writing)
-        else:
-            require_current(self.engine)
+            self.upgrade()
+            return
+        from shivx.accounts.upgrading import require_current  # noqa: PLC0415 - see above
+
+        off_hub(lambda: _translated(lambda: require_current(self.engine)))
+
+    def _is_current(self) -> bool:
+        if is_sqlite(self.engine.url):
+            lay_out_file(self.engine.url)
+        with self.engine.connect() as connection:
+            return is_current(connection)
 
     def _run(self, work: Callable[[], T]) -> T:
         self.prepare()

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from shivx.accounts.idle_pool import IdlePool
-from shivx.errors import ConfigurationError
+from shivx.errors import ConfigurationError, DatabaseUnavailable
 
 BUSY_SECONDS = 5.0
 """How long one statement may wait: for SQLite's one writer, for a lock or an answer of PostgreSQL."""
@@ -80,7 +80,7 @@ def lay_out_file(url: URL) -> None:
     and the others wait.
 
     Raises:
-        OSError, sqlite3.Error: it cannot be made.
+        OSError, DatabaseUnavailable: it cannot be made.
     """
     path = Path(url.database or "")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,6 +90,8 @@ def lay_out_file(url: URL) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise DatabaseUnavailable(f"the database gave no usable answer: {type(error).__name__}") from error
     finally:
         os.close(turn)
 

@@ -51,10 +51,13 @@ def off_hub(work: Callable[[], T]) -> T:
 def later(work: Callable[[], object], name: str) -> None:
     """Let *work* be done while the caller goes on; what it raises is the interpreter's to report.
 
+    Under gevent it is done in a greenlet of the hub: locks that it shares with requests are at home there,
+    and taken in a native thread as well they may never be given on. What blocks it takes to `off_hub` itself.
+
     Args:
         name: of the thread.
     """
-    threading.Thread(target=off_hub, args=(work,), name=name, daemon=True).start()
+    threading.Thread(target=work, name=name, daemon=True).start()
 
 
 def _hub_threadpool() -> Any | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from pathlib import Path
 
 from alembic import command
@@ -14,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from shivx.accounts.dialects import is_sqlite, lay_out_file
-from shivx.errors import ConfigurationError, DatabaseUnavailable
+from shivx.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def make_current(engine: Engine) -> str:
     """
     sqlite = is_sqlite(engine.url)
     if sqlite:
-        _lay_out(engine)
+        lay_out_file(engine.url)
     versions = Versions()
     with engine.begin() as connection:
         if not sqlite:
@@ -84,10 +83,3 @@ def require_current(engine: Engine) -> None:
         behind = versions.behind(connection)
     if behind:
         raise ConfigurationError("SHIVX_DATABASE_URL: the database is out of date; run: flask db upgrade")
-
-
-def _lay_out(engine: Engine) -> None:
-    try:
-        lay_out_file(engine.url)
-    except sqlite3.Error as error:
-        raise DatabaseUnavailable(f"the database gave no usable answer: {type(error).__name__}") from error
