@@ -339,6 +339,25 @@ def test_processes_that_begin_at_once_make_one_database(tmp_path, make_cache):
         assert len(office.accounts.list()) == 20
 
 
+READER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM accounts").fetchone()[0])
+connection.close()
+"""
+
+
+def test_who_has_the_file_open_keeps_it_though_it_is_laid_out_again(tmp_path, make_cache):
+    """Else another process would believe to be the last, and take the log away that both write to."""
+    with Office(make_cache(secret_keys=("s" * 32,)), sqlite_url(tmp_path)) as office:
+        office.accounts.create("first", Tier.PREMIUM)
+        office.database.upgrade()
+        for number in range(3):
+            command = [sys.executable, "-c", READER, tmp_path / "accounts.db"]
+            assert int(subprocess.check_output(command)) == 1 + number
+            office.accounts.create(f"next-{number}", Tier.PREMIUM)
+
+
 def test_an_sqlite_file_of_before_is_upgraded_in_place(tmp_path, make_cache):
     """It is empty, say, or was made by hand."""
     sqlite3.connect(tmp_path / "accounts.db").close()
