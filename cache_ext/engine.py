@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from itertools import repeat
 from typing import Any, TypeVar, Unpack
 
 from cache_ext.codec.entries import EntryCodec
@@ -20,7 +19,7 @@ from cache_ext.coherence.receipts import Receipt
 from cache_ext.entry import MISS, Missing
 from cache_ext.events import Announcer
 from cache_ext.hooks.registry import Registry
-from cache_ext.keys import check_all, check_name, check_tags
+from cache_ext.keys import check_name, check_tags
 from cache_ext.loading.origin import Job, refuse_async
 from cache_ext.policy import CachePolicy, policy_for
 from cache_ext.reading.bypass import bypassing, is_bypassed
@@ -32,6 +31,7 @@ from cache_ext.runtime import Runtime
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.budget import budget
 from cache_ext.transport.connection import RedisGateway
+from cache_ext.wanted import Batches
 
 T = TypeVar("T")
 Ttl = float | timedelta | None
@@ -54,6 +54,7 @@ class TieredCache:
         self.register_type = self._values.register
         """Makes values of a type cacheable; see `ValueCodec.register`."""
         ring = KeyRing(settings.secret_keys, settings.namespace)
+        self._batches = Batches()
         self._codec = EntryCodec(self._values, ring, settings.max_entry_bytes)
         self._begin()
         myself = weakref.ref(self)
@@ -115,7 +116,7 @@ class TieredCache:
             UnsupportedValue: *value* cannot be kept exactly.
         """
         self.runtime.start()
-        job = self._job([key], lambda keys: {key: value}, ttl, policy, lambda _: tags, {})
+        job = self._job((key,), lambda keys: {key: value}, ttl, policy, lambda _: tags, {})
         with budget(self.settings.op_timeout, of_call=True):
             self.runtime.putter.put(key, job)
 
@@ -143,8 +144,8 @@ class TieredCache:
         """
         if not wishes and (slot := self._near(key, policy)) is not None:
             return self._fetcher.hit(slot)
-        job = self._job([key], lambda keys: {key: loader()}, ttl, policy, lambda _: tags, wishes, loader)
-        result = self._fetcher.fetch([key], job)[key]
+        job = self._job((key,), lambda keys: {key: loader()}, ttl, policy, lambda _: tags, wishes, loader)
+        result = self._fetcher.fetch(job)[key]
         if isinstance(result, Exception):
             raise result
         return result
@@ -166,8 +167,7 @@ class TieredCache:
                 left out, or an exception in its place.
             tags_for: returns the tags of a key.
         """
-        names = list(dict.fromkeys(keys))
-        return self._fetcher.fetch(names, self._job(names, loader, ttl, policy, tags_for, wishes, loader))
+        return self._fetcher.fetch(self._job(keys, loader, ttl, policy, tags_for, wishes, loader))
 
     def get_or_load(
         self,
@@ -183,7 +183,7 @@ class TieredCache:
         if not wishes and (slot := self._near(key, policy)) is not None:
             known: T = slot.take()
             return known
-        job = self._job([key], lambda keys: {key: loader()}, ttl, policy, lambda _: tags, wishes, loader)
+        job = self._job((key,), lambda keys: {key: loader()}, ttl, policy, lambda _: tags, wishes, loader)
         value: T = self._fetcher.value(key, job)
         return value
 
@@ -202,8 +202,7 @@ class TieredCache:
         Raises:
             The first exception that *loader* raised, or gave in place of a value.
         """
-        names = list(dict.fromkeys(keys))
-        return self._fetcher.values(names, self._job(names, loader, ttl, policy, tags_for, wishes, loader))
+        return self._fetcher.values(self._job(keys, loader, ttl, policy, tags_for, wishes, loader))
 
     def delete(self, *keys: str) -> Receipt:
         """Remove *keys*; loads of them that are under way are not stored."""
@@ -236,7 +235,7 @@ class TieredCache:
 
     def _job(
         self,
-        keys: Sequence[str],
+        keys: Iterable[str],
         loader: ManyLoader,
         ttl: Ttl,
         policy: CachePolicy | None,
@@ -246,5 +245,5 @@ class TieredCache:
     ) -> Job:
         refuse_async(given)
         policy = policy_for(ttl, policy, self.settings.default_ttl)
-        tags_of = check_all(keys, map(tags_for, keys) if tags_for is not None else repeat((), len(keys)))
-        return Job(loader, policy, tags_of, terms_of(policy, wishes, shares=self.gateway is not None))
+        wanted = self._batches.get(keys, tags_for)
+        return Job(loader, policy, wanted, terms_of(policy, wishes, shares=self.gateway is not None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta, Raw, Struct
 
@@ -68,3 +68,9 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc
     def versions(self) -> dict[str, Version]:
         """The tags and the versions under which the value was made."""
         return {tag: Version(epoch, counter) for tag, epoch, counter in self.tags}
+
+
+class OpenEntry(Entry, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An entry whose payload has been decoded along with it: the payload is the value itself."""
+
+    payload: Any

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 from cache_ext.errors import ConfigurationError
 
@@ -70,13 +69,14 @@ def check_name(name: str) -> str:
         ConfigurationError: not text, empty, too long, or with control characters or lone surrogates.
     """
     try:
-        return _checked(name)
+        return known_name(name)
     except TypeError:  # it cannot be looked up, hence is no text
-        return _checked.__wrapped__(name)
+        return known_name.__wrapped__(name)
 
 
 @lru_cache(_KNOWN_NAMES)
-def _checked(name: str) -> str:
+def known_name(name: str) -> str:
+    """Return *name* as `check_name` does, which takes other types than text as well."""
     if not isinstance(name, str):
         raise ConfigurationError(f"a key or tag is text, not {type(name).__name__}")
     try:
@@ -96,25 +96,14 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
         raise ConfigurationError(f"tags is a sequence of text, not the text {tags[:80]!r}")
     given = tuple(tags)
     try:
-        return _checked_tags(given)
+        return known_tags(given)
     except TypeError:  # something among them cannot be looked up, hence is no text
-        return _checked_tags.__wrapped__(given)
-
-
-def check_all(keys: Collection[str], tags: Iterable[Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Return, by key, the *tags* of each of *keys*, checked as `check_name` and `check_tags` do."""
-    given = list(tags)
-    try:
-        if set(map(type, given)) == {tuple}:
-            listed: Iterable[Any] = given
-            return dict(zip(map(_checked, keys), map(_checked_tags, listed), strict=True))
-    except TypeError:
-        pass  # as below
-    return dict(zip(map(check_name, keys), map(check_tags, given), strict=True))
+        return known_tags.__wrapped__(given)
 
 
 @lru_cache(_KNOWN_NAMES)
-def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+def known_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return *tags* as `check_tags` does, which takes other iterables as well."""
     return tuple(dict.fromkeys([check_name(tag) for tag in tags]))
 
 

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
-from cache_ext.entry import Entry
+from cache_ext.entry import Entry, OpenEntry
 from cache_ext.errors import PayloadError
 
 MAX_MS = 10 * 365 * 86_400_000
@@ -65,7 +65,7 @@ class OlderCodec(EntryCodec):
             raise PayloadError("a lifetime out of range")
         return Entry(*msgspec.structs.astuple(self._unsealed(old, key) if old.sealed else old))
 
-    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, Entry]:
+    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, OpenEntry]:
         """Return none: the older program decoded one by one."""
         return {}
 

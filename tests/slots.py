@@ -8,6 +8,7 @@ import msgspec
 
 from cache_ext.codec.entries import FORMAT
 from cache_ext.entry import Entry, new_stamp
+from cache_ext.reading.arrivals import ARRIVAL_BYTES
 from cache_ext.reading.slot import Slot
 
 LARGE = 1 << 30
@@ -29,7 +30,14 @@ def assert_whole(cache):
     slots, ranking, deadlines = shelf.slots, shelf._ranking, shelf._deadlines
     assert all(key == each.key for key, each in slots.items())
     assert cache._shelf._bytes == sum(each.size for each in slots.values())
-    assert cache.sizes() == (len(slots), cache._shelf._bytes + ranking.bytes + deadlines.bytes)
+    arrivals = shelf.arrivals
+    assert arrivals.waiting.keys() == arrivals._batches.keys()
+    assert slots.keys().isdisjoint(arrivals.waiting)
+    assert arrivals.bytes == sum(
+        len(key) + len(blob) + ARRIVAL_BYTES for key, blob in arrivals.waiting.items()
+    )
+    taken = shelf._bytes + ranking.bytes + deadlines.bytes + arrivals.bytes
+    assert cache.sizes() == (len(slots) + len(arrivals.waiting), taken)
     tags = {(tag, key) for key, each in slots.items() for tag, _, _ in each.entry.tags}
     assert {(tag, key) for tag, keys in cache._shelf._by_tag.items() for key in keys} == tags
     assert all(cache._shelf._by_tag.values())

@@ -51,6 +51,7 @@ CACHE_EXT_ROWS = (
         "coherence.messages",
         "coherence.private",
         "coherence.records",
+        "wanted",
     ),
     ("codec.seal", "codec.values", "hooks.event", "limits.lines"),
     ("transport.breaker", "transport.commands", "transport.pooling", "hooks.registry"),
@@ -68,7 +69,7 @@ CACHE_EXT_ROWS = (
         "stores.plans",
     ),
     ("transport.opening", "hooks.backlog", "hooks.stream", "limits.counting"),
-    ("hooks.running", "reading.eviction", "reading.expiry", "limits.shares"),
+    ("hooks.running", "reading.arrivals", "reading.eviction", "reading.expiry", "limits.shares"),
     ("reading.shelf", "limits.limiter"),
     ("hooks.emitting",),
     (

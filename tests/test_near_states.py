@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,14 +13,27 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cache_ext.entry import Version
 from cache_ext.reading.near import NearCache
+from cache_ext.reading.slot import Slot
 from cache_ext.testing import FakeClock
 from tests.slots import assert_whole, slot
 
-KEYS = st.sampled_from([f"k{number}" for number in range(12)])
+KNOWN = [f"k{number}" for number in range(12)]
+KEYS = st.sampled_from(KNOWN)
 TAGS = st.sampled_from("abc")
 COUNTERS = st.integers(1, 4)
 LIFE = 60.0
 BOUND = 20_000
+
+
+class Ready(NamedTuple):
+    """A batch whose slots are made already."""
+
+    mark: int
+    made: dict[str, Slot]
+
+    def slot(self, key, blob):
+        """Return the slot of *key*."""
+        return self.made[key]
 
 
 class Course(RuleBasedStateMachine):
@@ -63,6 +77,14 @@ class Course(RuleBasedStateMachine):
         self.evicted.difference_update(keys)
         self.cache.put_all(made, self.cache.mark())
         self.kept.update(zip(keys, made, strict=True))
+
+    @rule(keys=st.lists(KEYS, unique=True), size=st.sampled_from([10, 2_000]))
+    def expect(self, keys, size):
+        """Have a batch arrive."""
+        made = {key: slot(key, size, loaded=self.clock.monotonic()) for key in keys}
+        self.evicted.difference_update(keys)
+        self.cache.expect(dict.fromkeys(keys, bytes(size)), Ready(self.cache.mark(), made))
+        self.kept.update(made)
 
     @rule(key=KEYS, size=st.sampled_from([10, 3_000]))
     def settle(self, key, size):
@@ -129,8 +151,11 @@ class Course(RuleBasedStateMachine):
             return
         assert_whole(self.cache)
         assert self.cache.sizes()[1] <= self.bound
-        assert self.cache._slots.keys() <= self.kept.keys()
-        for key in self.kept.keys() - self.cache._slots.keys():
+        held = self.cache.held(KNOWN)
+        assert [
+            key for key in held - self.kept.keys() if self.cache.get(key)
+        ] == []  # arrivals that came to nothing
+        for key in self.kept.keys() - held:
             over = self.kept[key].stale_until <= self.clock.monotonic()
             assert over or key in self.evicted or self.kept[key].size + 200 > self.bound
 
@@ -150,7 +175,11 @@ def hammer(cache, seed, rounds, failures):
                 found = cache.get(key)
                 assert found is None or found.key == key
             elif what < 0.9:
-                cache.put(slot(key, draw.choice((20, 400, 2_000)), [(tag, 1), ("all", 1)]), cache.mark())
+                made = slot(key, draw.choice((20, 400, 2_000)), [(tag, 1), ("all", 1)])
+                if what < 0.7:
+                    cache.put(made, cache.mark())
+                else:
+                    cache.expect({key: bytes(10)}, Ready(cache.mark(), {key: made}))
             elif what < 0.94:
                 cache.invalidate([tag])
             elif what < 0.97:

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from cache_ext.codec.collisions import HARMLESS_BYTES
 from cache_ext.codec.compression import compress, decompress
 from cache_ext.codec.seal import KeyRing
-from cache_ext.codec.values import ValueCodec
-from cache_ext.entry import Entry
+from cache_ext.codec.values import DECODE_FAILURES, ValueCodec
+from cache_ext.entry import Entry, OpenEntry
 from cache_ext.errors import PayloadError
 
 FORMAT = 1
@@ -28,6 +29,8 @@ AS_OF_MS = range(-62_135_596_800_000, 253_402_300_800_000)
 _FIELDS = {FORMAT: 10, NEW_FORMAT: 14}
 _HEADS = {bytes([0x90 + count, number, 0xC4, TOKEN_BYTES]): number for number, count in _FIELDS.items()}
 """How the bytes of each format start: an array of so many fields, the format, a bin of eight bytes."""
+_LIGHT_BYTES = HARMLESS_BYTES + 256
+"""What is shorter has a payload hardly longer than what is harmless, and may be decoded with it at once."""
 _NOTHING = Raw(b"\xc0")
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What bytes that are no entry make the decoder raise."""
@@ -47,6 +50,7 @@ class EntryCodec:
         self._ring = ring
         self._max_bytes = max_bytes
         self._decoder = msgspec.msgpack.Decoder(Entry)
+        self._opener = values.decoder_of(OpenEntry)
 
     def payload(self, value: Any) -> bytes:
         """Return *value* encoded. Raises UnsupportedValue."""
@@ -104,24 +108,43 @@ class EntryCodec:
             entry = msgspec.structs.replace(entry, payload=Raw(plain))
         return entry
 
-    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, Entry]:
-        """Return, by key, those entries whose payload is a value that lies there as it is.
+    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, OpenEntry]:
+        """Return, by key, those entries whose payload is a value that lies there as it is, and decodes.
 
         As most are; `decode` tells what the others are, or what is wrong with them.
         """
-        entries, decode, most = {}, self._decoder.decode, self._max_bytes
+        entries, decode, heads, light = (
+            {},
+            self._opener.decode,
+            tuple(_HEADS),
+            min(_LIGHT_BYTES, self._max_bytes),
+        )
         for key, blob in blobs.items():
-            if blob[:TOKEN_AT] not in _HEADS or len(blob) > most:
+            if not blob.startswith(heads):
                 continue
             try:
-                entry = decode(blob)
-            except _UNREADABLE:
+                entry = decode(blob) if len(blob) <= light else self._opened(blob)
+            except (PayloadError, *DECODE_FAILURES):
                 continue
-            if entry.sealed or entry.compressed or entry.failed:
+            if entry is None or entry.sealed:
                 continue
-            if entry.as_of is None or entry.as_of in AS_OF_MS:
+            if entry.format == FORMAT or _is_plain(entry):
                 entries[key] = entry
         return entries
+
+    def _opened(self, blob: bytes) -> OpenEntry | None:
+        """Return a large entry; None if it is too large, or its payload no value that lies there as it is."""
+        entry = self._decoder.decode(blob) if len(blob) <= self._max_bytes else None
+        if entry is None or entry.sealed or not _is_plain(entry):
+            return None
+        return OpenEntry(**msgspec.structs.asdict(entry) | {"payload": self.values.decode(entry.payload)})
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Tell whether the fields that only the newer format has say nothing out of the ordinary."""
+    if entry.compressed or entry.failed:
+        return False
+    return entry.as_of is None or entry.as_of in AS_OF_MS
 
 
 def _bin(data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
@@ -16,7 +16,6 @@ from markupsafe import Markup
 from msgspec.msgpack import Ext
 
 from cache_ext.codec.collisions import HARMLESS_BYTES, refuse_collisions, refuse_other_keys
-from cache_ext.entry import Entry
 from cache_ext.errors import ConfigurationError, PayloadError, UnsupportedValue
 
 T = TypeVar("T")
@@ -24,7 +23,7 @@ T = TypeVar("T")
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _REGISTERED = 64
 """Extension code of registered types; the built-in ones stay below."""
-_DECODE_FAILURES = (
+DECODE_FAILURES = (
     msgspec.MsgspecError,
     ValueError,
     TypeError,
@@ -180,21 +179,15 @@ class ValueCodec:
             if len(memoryview(payload)) >= HARMLESS_BYTES:
                 refuse_other_keys(payload)
             return self._decode_warily(payload)
-        except _DECODE_FAILURES as error:
+        except DECODE_FAILURES as error:
             raise PayloadError(f"undecodable value: {error}") from error
 
-    def decode_all(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
-        """Return, by key, what the payloads of *entries* stand for, without those that stand for nothing."""
-        values, decode = {}, self._decode_warily
-        for key, entry in entries.items():
-            payload = entry.payload
-            try:
-                if len(memoryview(payload)) >= HARMLESS_BYTES:
-                    refuse_other_keys(payload)
-                values[key] = decode(payload)
-            except (PayloadError, *_DECODE_FAILURES):
-                continue
-        return values
+    def decoder_of(self, kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+        """Return a decoder of *kind*, whose fields of type Any are values; of few bytes, see `decode`.
+
+        It may raise PayloadError and any of `DECODE_FAILURES`.
+        """
+        return msgspec.msgpack.Decoder(kind, ext_hook=self._wary_ext_in)
 
     def decoding(self, payload: bytes | msgspec.Raw) -> Callable[[], Any]:
         """Return what decodes *payload*, which is known to be good, as often as it is called."""

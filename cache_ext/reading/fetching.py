@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cache_ext import events
@@ -14,7 +14,7 @@ from cache_ext.reading.bypass import is_bypassed
 from cache_ext.reading.fetched import Fetched, Outcome, values_of
 from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
-from cache_ext.reading.sight import Sight
+from cache_ext.reading.sight import NOTHING_SEEN, Sight
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY, OlderThanSeen
 from cache_ext.runtime import Runtime
@@ -63,66 +63,65 @@ class Fetcher:
         age = max(0.0, now - slot.loaded)
         return Fetched(slot.take(), Outcome.HIT, "l1", age, slot.fresh_until - now, as_of)
 
-    def fetch(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
-        """Return each of *keys*, or why there is none."""
+    def fetch(self, job: Job) -> dict[str, Fetched | Exception]:
+        """Return each key of *job*, or why there is none."""
         if is_bypassed():
-            return self._direct(keys, job)
-        results, sight = self._answers(keys, job)
+            return self._direct(job)
+        results, sight = self._answers(job)
         now = self._monotonic()
         for key in sight.values:
             results[key] = sight.fetched(key, now)
-        return {key: results[key] for key in keys}
+        return {key: results[key] for key in job.tags_of}
 
     def value(self, key: str, job: Job) -> Any:
-        """Return the value of *key*. Raises what there is in place of one."""
+        """Return the value of *key*, the only one of *job*. Raises what there is in place of one."""
         if is_bypassed():
-            results, values = self._direct([key], job), {}
+            results = self._direct(job)
         else:
-            results, sight = self._answers([key], job)
-            values = sight.values
-        if key in values:
-            return values[key]
+            results, sight = self._answers(job)
+            if key in sight.values:
+                return sight.values[key]
         result = results[key]
         if isinstance(result, Exception):
             raise result
         return result.value
 
-    def values(self, keys: Sequence[str], job: Job) -> dict[str, Any]:
-        """Return the values of *keys*, without those that the loader left out.
+    def values(self, job: Job) -> dict[str, Any]:
+        """Return the values of the keys of *job*, without those that the loader left out.
 
         Raises:
             The first other exception that there is in place of a value.
         """
         if is_bypassed():
-            return values_of(self._direct(keys, job))
-        results, sight = self._answers(keys, job)
+            return values_of(self._direct(job))
+        results, sight = self._answers(job)
         if not results:
             return sight.values
         values = values_of(results) | sight.values
-        return {key: values[key] for key in keys if key in values}
+        return {key: values[key] for key in job.tags_of if key in values}
 
-    def _answers(self, keys: Sequence[str], job: Job) -> tuple[dict[str, Fetched | Exception], Sight]:
-        """Return what there is of *keys*, and a sight whose plain hits are the rest."""
+    def _answers(self, job: Job) -> tuple[dict[str, Fetched | Exception], Sight]:
+        """Return what there is, and a sight whose plain hits are the rest."""
         self._runtime.start()
         results: dict[str, Fetched | Exception] = {}
         missing = job.tags_of
-        if held := self._runtime.near.held(keys):
+        if held := self._runtime.near.held(missing):
             for key in held:
                 slot, now = self._runtime.reader.near(key, job.terms), self._monotonic()
                 if slot is not None and now < slot.fresh_until:
                     results[key] = self._serve_fresh(slot, "l1", now, job)
-            if len(results) == len(keys):
-                return results, Sight()
+            if len(results) == len(missing):
+                return results, NOTHING_SEEN
             missing = {key: tags for key, tags in missing.items() if key not in results}
         with budget(self._runtime.settings.op_timeout, of_call=True):
             rest, sight = self._from_store(missing, job)
         return results | rest, sight
 
-    def _direct(self, keys: Sequence[str], job: Job) -> dict[str, Fetched | Exception]:
-        """Return each of *keys* from the loader, past the cache."""
-        values = job.loader(keys)
+    def _direct(self, job: Job) -> dict[str, Fetched | Exception]:
+        """Return each key of *job* from the loader, past the cache."""
+        values = job.loader(list(job.tags_of))
         results: dict[str, Fetched | Exception] = {}
-        for key in keys:
+        for key in job.tags_of:
             made = answer_of(values.get(key, NotLoaded(key)), None)
             if isinstance(made, Exception):
                 results[key] = made

@@ -17,7 +17,7 @@ from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader
-from cache_ext.reading.sight import Sight
+from cache_ext.reading.sight import NOTHING_SEEN, Sight
 from cache_ext.reading.terms import ANY, Terms
 
 PATIENCE = 1.0
@@ -37,7 +37,7 @@ class _Look:
         self.tags_of = tags_of
         self.landed = False
         self.done: threading.Event | None = None
-        self.sight = Sight()
+        self.sight = NOTHING_SEEN
 
 
 class Looks:
@@ -87,7 +87,7 @@ class Looks:
             if slot is not None and now < slot.fresh_until:
                 found[key] = Found(slot, slot.entry.token, "l1")
         rest = {key: tags for key, tags in tags_of.items() if key not in found}
-        sight = self._reader.look(rest, terms, plain=plain) if rest else Sight()
+        sight = self._reader.look(rest, terms, plain=plain) if rest else NOTHING_SEEN
         return sight.with_found(found)
 
     def _board(self, look: _Look, terms: Terms) -> dict[str, _Look]:
@@ -120,8 +120,7 @@ class Looks:
         if look.done is not None:
             look.done.wait(PATIENCE)
         found = look.sight.found.get(key)
-        if key in look.sight.entries:
-            (mine,) = self._reader.slots(look.sight, [key])
+        if (mine := look.sight.slot(key)) is not None:
             found = Found(mine, mine.entry.token)
         if found is None:
             return None

@@ -2,20 +2,22 @@
 
 An entry is put here after a read or a load that took a while; an invalidation may have passed meanwhile.
 So whoever is about to read takes a `mark`, and `put` refuses an entry if one of its names was invalidated
-after that mark; was it softly, the entry is kept as stale.
+after that mark; was it softly, the entry is kept as stale. What a batch brings is only laid down as it came,
+and is put, under the mark that it came with, when somebody asks for it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cache_ext import metrics
 from cache_ext.entry import Version
+from cache_ext.reading.arrivals import Batch
 from cache_ext.reading.remembered import Remembered
-from cache_ext.reading.shelf import Shelf
+from cache_ext.reading.shelf import Gone, Shelf
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.softened import Softened, precedes
 
@@ -45,6 +47,7 @@ class NearCache:
         self._lock = threading.Lock()
         self._shelf = Shelf(max_bytes, monotonic)
         self._slots = self._shelf.slots
+        self._arrivals = self._shelf.arrivals.waiting
         self._tick = 0
         self._floor = 0
         self._gone_keys = Remembered()
@@ -55,17 +58,22 @@ class NearCache:
     def get(self, key: str) -> Slot | None:
         """Return the slot of *key*, whatever its state; None if there is none."""
         slot = self._slots.get(key)
+        if slot is None:
+            slot = self._arrived(key) if key in self._arrivals else self._slots.get(key)  # it came just now
         if slot is not None:
             slot.asked = True
         return slot
 
     def has(self, key: str) -> bool:
-        """Tell whether *key* has a slot, whatever its state."""
-        return key in self._slots
+        """Tell whether there is anything of *key*, whatever its state."""
+        return key in self._slots or key in self._arrivals
 
-    def held(self, keys: Iterable[str]) -> set[str]:
-        """Return those of *keys* that have a slot, whatever its state."""
-        return set(filter(self._slots.__contains__, keys)) if self._slots else set()
+    def held(self, keys: Collection[str]) -> set[str]:
+        """Return those of *keys* of which there is anything, whatever its state."""
+        held = set(filter(self._slots.__contains__, keys)) if self._slots else set()
+        if self._arrivals:
+            held.update(filter(self._arrivals.__contains__, keys))
+        return held
 
     def mark(self) -> int:
         """Return now, to give to `put` later: nanoseconds on the monotonic clock."""
@@ -77,14 +85,21 @@ class NearCache:
 
     def put_all(self, slots: Sequence[Slot], mark: int) -> int:
         """Keep *slots*, each as `put` does; return how many were not refused."""
-        gone: list[Slot] = []
+        gone: Gone = []
         with self._lock:
-            if mark < self._tick:  # else nothing has happened since
-                slots = [slot for slot in slots if self._admits(slot, mark)]
-            if new := [slot for slot in slots if self._slots.get(slot.key) is not slot]:
-                self._shelf.add(new, gone)
+            kept = self._put(slots, mark, gone)
         self._tell(gone)
-        return len(slots)
+        return kept
+
+    def expect(self, blobs: Mapping[str, bytes], batch: Batch) -> None:
+        """Have what `batch.slot` makes of *blobs*, by key, put here when it is asked for, under its mark."""
+        gone: Gone = []
+        with self._lock:
+            self._shelf.expect(blobs, batch, gone)
+            while self._shelf.arrivals.too_many:
+                for key in self._shelf.arrivals.first():
+                    self._settle_in(key, gone)
+        self._tell(gone)
 
     def settle(self, key: str, before: Callable[[], Any], take: Callable[[], Any], held_bytes: int) -> None:
         """Let the slot of *key*, if it hands out its value by *before*, do so by *take*.
@@ -92,7 +107,7 @@ class NearCache:
         Args:
             held_bytes: what *take* holds beside the payload.
         """
-        gone: list[Slot] = []
+        gone: Gone = []
         with self._lock:
             slot = self._slots.get(key)
             if slot is not None and slot.take is before:
@@ -158,13 +173,45 @@ class NearCache:
 
     def slots(self) -> tuple[Slot, ...]:
         """Return all slots that there are now."""
+        gone: Gone = []
         with self._lock:
-            return tuple(self._slots.values())
+            for key in list(self._arrivals):
+                self._settle_in(key, gone)
+            slots = tuple(self._slots.values())
+        self._tell(gone)
+        return slots
 
     def sizes(self) -> tuple[int, int]:
-        """Return how many slots there are, and the bytes that they and their order take."""
+        """Return how many keys there are, and the bytes that they and their order take."""
         with self._lock:
-            return len(self._slots), self._shelf.taken_bytes
+            return len(self._slots) + len(self._arrivals), self._shelf.taken_bytes
+
+    def _arrived(self, key: str) -> Slot | None:
+        """Return the slot of *key*, which came and was not asked for until now."""
+        gone: Gone = []
+        with self._lock:
+            self._settle_in(key, gone)
+            slot = self._slots.get(key)
+        self._tell(gone)
+        return slot
+
+    def _settle_in(self, key: str, gone: Gone) -> None:
+        """Put what came for *key*, unless one of its names was invalidated since; for who holds the lock.
+
+        The slot is there before the arrival is not: who asks without the lock finds one of them.
+        """
+        if (arrival := self._shelf.arrivals.take(key)) is not None:
+            blob, batch = arrival
+            self._put([batch.slot(key, blob)], batch.mark, gone)
+            self._shelf.arrivals.drop([key])
+
+    def _put(self, slots: Sequence[Slot], mark: int, gone: Gone) -> int:
+        """Keep *slots*, as `put_all` does; for who holds the lock."""
+        if mark < self._tick:  # else nothing has happened since
+            slots = [slot for slot in slots if self._admits(slot, mark)]
+        if new := [slot for slot in slots if self._slots.get(slot.key) is not slot]:
+            self._shelf.add(new, gone)
+        return len(slots)
 
     def _ended(self, slot: Slot, mark: int) -> bool:
         if self._floor > mark or self._gone_keys.after(slot.key, mark):
@@ -188,7 +235,7 @@ class NearCache:
             slot.expire(moment)
         return True
 
-    def _tell(self, gone: list[Slot]) -> None:
-        for slot in gone:
+    def _tell(self, gone: Gone) -> None:
+        for key, size in gone:
             metrics.evictions.labels("l1").inc()
-            self._evicted(slot.key, slot.size)
+            self._evicted(key, size)

@@ -20,7 +20,7 @@ from cache_ext.reading.found import Found, suits, token_of
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.known_tags import KnownTags
 from cache_ext.reading.near import NearCache
-from cache_ext.reading.sight import Picker, Sight
+from cache_ext.reading.sight import NOTHING_SEEN, Picker, Sight
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY, Terms
 from cache_ext.stores.base import Judgement, Snapshot, Store, Versions
@@ -47,7 +47,6 @@ class Reader:
         self.known = KnownTags()
         """The tags that entries were last seen with."""
         self._picker = Picker(codec, near)
-        self.slots = self._picker.slots
 
     def near(self, key: str, terms: Terms = ANY) -> Slot | None:
         """Return L1's slot of *key* if it may be served without asking anyone, fresh or stale."""
@@ -78,22 +77,22 @@ class Reader:
             plain: the caller serves plain hits as they are; their tags are to be tuples then.
         """
         mark, began = self._near.mark(), self._monotonic()
-        sight, tags = Sight(self._trust.generation), self.known.with_those_of(tags_of)
+        generation, tags = self._trust.generation, self.known.with_those_of(tags_of)
+        sight = NOTHING_SEEN
         try:
             self._outbox.settle(self._store)
             snapshot = self._store.read(tags_of.keys(), tags, self._trust.store_clock(self._monotonic))
             if plain:
-                sight.ahead = snapshot.versions.now / 1000 - began
-                self._picker.pick(sight, tags_of, snapshot, mark)
-            if len(sight.values) < len(tags_of):
-                odd = {key: known for key, known in tags_of.items() if key not in sight.values}
-                since = Moment(mark, sight.generation, hears=True)
-                sight.found = self._odd(odd, snapshot, tags, terms, since, began)
+                sight = self._picker.pick(tags_of, snapshot, mark, generation, began)
+            if len(sight.values) == len(tags_of):
+                return sight
+            odd = {key: known for key, known in tags_of.items() if key not in sight.values}
+            since = Moment(mark, generation, hears=True)
+            return sight.with_found(self._odd(odd, snapshot, tags, terms, since, began))
         except StoreUnavailable:
             self._outbox.catch_up()
             absent = [key for key in tags_of if key not in sight.values]
-            sight.found = {key: self._unchecked(key, began, terms) for key in absent}
-        return sight
+            return sight.with_found({key: self._unchecked(key, began, terms) for key in absent})
 
     def _odd(
         self,

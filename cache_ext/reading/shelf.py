@@ -1,9 +1,10 @@
-"""Slots within a bound of bytes, by key and by tag. Not locked: who uses it holds one lock for all of it."""
+"""Slots and arrivals within a bound of bytes. Not locked: who uses it holds one lock for all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from cache_ext.reading.arrivals import Arrivals, Batch
 from cache_ext.reading.eviction import GHOST_ROOM_BYTES, QUEUE_BYTES, TICKET_BYTES, Ranking
 from cache_ext.reading.expiry import DEADLINE_BYTES, Deadlines
 from cache_ext.reading.slot import Slot
@@ -11,17 +12,21 @@ from cache_ext.reading.slot import Slot
 PLACE_BYTES = max(QUEUE_BYTES, TICKET_BYTES) + GHOST_ROOM_BYTES + DEADLINE_BYTES
 """What a slot may need beside its own size."""
 
+Gone = list[tuple[str, int]]
+"""Keys of what made room, and their bytes."""
+
 
 class Shelf:
     """Slots, who of them goes first, and what all of it takes.
 
     Args:
-        max_bytes: bound of the slots' sizes and of what it takes to order them; 0 keeps nothing.
+        max_bytes: bound of their sizes and of what it takes to order them; 0 keeps nothing.
         monotonic: the clock, seconds.
     """
 
     def __init__(self, max_bytes: int, monotonic: Callable[[], float]) -> None:
         self.slots: dict[str, Slot] = {}
+        self.arrivals = Arrivals(max_bytes)
         self._max_bytes = max_bytes
         self._monotonic = monotonic
         self._ranking = Ranking(self.slots, max_bytes)
@@ -31,14 +36,14 @@ class Shelf:
 
     @property
     def taken_bytes(self) -> int:
-        """What slots and their order take."""
-        return self._bytes + self._ranking.bytes + self._deadlines.bytes
+        """What slots, their order, and arrivals take."""
+        return self._bytes + self._ranking.bytes + self._deadlines.bytes + self.arrivals.bytes
 
     def tagged(self, tag: str) -> Collection[str]:
         """Return the keys of the slots that carry *tag*; not to be kept while slots come or go."""
         return self._by_tag.get(tag, ())
 
-    def add(self, slots: Sequence[Slot], gone: list[Slot]) -> None:
+    def add(self, slots: Sequence[Slot], gone: Gone) -> None:
         """Take *slots* in, each instead of another of its key; add to *gone* who made room.
 
         One that is too large is not added. Who was past all use is not in *gone*: it was nobody's loss.
@@ -66,18 +71,26 @@ class Shelf:
             self._ranking.enter(slot)
             self._deadlines.add(slot)
         self._deadlines.sweep()
+        self.arrivals.drop([slot.key for slot in slots])
 
-    def grow(self, slot: Slot, size: int, gone: list[Slot]) -> None:
+    def expect(self, blobs: Mapping[str, bytes], batch: Batch, gone: Gone) -> None:
+        """Take *blobs* in, by key, instead of whatever is there; add to *gone* who made room."""
+        for key in filter(self.slots.__contains__, blobs) if self.slots else ():
+            self.remove(key)
+        self.arrivals.add(blobs, batch)
+        self._make_room(0, gone)
+
+    def grow(self, slot: Slot, size: int, gone: Gone) -> None:
         """Count *slot*, which is here, with *size* bytes more; add to *gone* who made room."""
         self._ranking.grow(slot, size)
         self._bytes += size
         self._make_room(0, gone)
 
     def remove(self, key: str) -> bool:
-        """Take the slot of *key* out; tell whether there was one."""
+        """Take what is there of *key* out; tell whether there was anything."""
         slot = self.slots.get(key)
         if slot is None:
-            return False
+            return bool(self.arrivals.drop([key]))
         self._ranking.leave(slot)
         self._forget(slot)
         return True
@@ -85,19 +98,22 @@ class Shelf:
     def clear(self) -> None:
         """Take everything out, memories too."""
         self.slots.clear()
+        self.arrivals.clear()
         self._ranking.clear()
         self._deadlines.clear()
         self._by_tag.clear()
         self._bytes = 0
 
-    def _make_room(self, needed: int, gone: list[Slot]) -> None:
+    def _make_room(self, needed: int, gone: Gone) -> None:
         while self.taken_bytes + needed > self._max_bytes:
             past = self._deadlines.past(self._monotonic())
             if past is not None:
                 self.remove(past.key)
             elif (slot := self._ranking.evict()) is not None:
                 self._forget(slot)
-                gone.append(slot)
+                gone.append((slot.key, slot.size))
+            elif self.arrivals.waiting:
+                gone += self.arrivals.drop(self.arrivals.first())
             else:  # nothing is left but memories
                 self.clear()
                 break

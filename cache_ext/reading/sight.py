@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cache_ext.codec.entries import EntryCodec
-from cache_ext.entry import Entry
+from cache_ext.entry import OpenEntry
 from cache_ext.loading.loaded import as_of_seconds
 from cache_ext.reading.fetched import Fetched, Outcome
 from cache_ext.reading.first_take import FirstTake
@@ -14,6 +14,37 @@ from cache_ext.reading.found import Found
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.slot import EARLY_FACTOR, Slot
 from cache_ext.stores.base import Snapshot
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Plain:
+    """How plain hits of one look become slots.
+
+    Args:
+        codec: decodes their bytes.
+        near: L1, where they lie.
+        mark: of L1 before the look.
+        generation: of the backplane's trust before the look.
+        ahead: seconds that the store's clock (Unix time) is ahead of the monotonic one.
+    """
+
+    __slots__ = ("_codec", "_near", "ahead", "generation", "mark")
+
+    def __init__(
+        self, codec: EntryCodec, near: NearCache, mark: int, generation: int, ahead: float = 0.0
+    ) -> None:
+        self._codec = codec
+        self._near = near
+        self.mark = mark
+        self.generation = generation
+        self.ahead = ahead
+
+    def slot(self, key: str, blob: bytes) -> Slot:
+        """Return *blob*, the stored bytes of *key*, as a slot."""
+        entry = self._codec.decode(blob, key)
+        take = FirstTake(key, [], entry.payload, self._codec.values, self._near.settle)
+        return Slot(key, entry, entry.loaded_at / 1000 - self.ahead, self.generation, take)
 
 
 class Sight:
@@ -23,33 +54,48 @@ class Sight:
     value with nothing else to do. So for most reads there is nothing but a few dicts.
 
     Args:
-        generation: of the backplane's trust before the look.
-        ahead: seconds that the store's clock (Unix time) is ahead of the monotonic one.
+        found: what is no plain hit.
+        plain: how plain hits become slots; None if there are none.
+        blobs: the stored bytes of plain hits.
+        entries: plain hits.
     """
 
-    __slots__ = ("ahead", "entries", "found", "generation", "values")
+    __slots__ = ("blobs", "entries", "found", "plain", "values")
 
-    def __init__(self, generation: int = 0, ahead: float = 0.0) -> None:
-        self.generation = generation
-        self.ahead = ahead
-        self.entries: dict[str, Entry] = {}
-        """Of plain hits."""
-        self.values: dict[str, Any] = {}
+    def __init__(
+        self,
+        found: Mapping[str, Found],
+        plain: Plain | None = None,
+        blobs: Mapping[str, bytes] = _NOTHING,
+        entries: Mapping[str, OpenEntry] = _NOTHING,
+    ) -> None:
+        self.found = found
+        self.plain = plain
+        self.blobs = blobs
+        self.entries = entries
+        self.values = {key: entry.payload for key, entry in entries.items()}
         """Of plain hits: just decoded, and nobody's but the caller's."""
-        self.found: Mapping[str, Found] = {}
-        """Of all other keys."""
 
     def with_found(self, more: Mapping[str, Found]) -> Sight:
-        """Return this, with *more* that was found."""
-        self.found = {**self.found, **more}
-        return self
+        """Return a sight of this and *more* that was found."""
+        return Sight({**self.found, **more}, self.plain, self.blobs, self.entries)
+
+    def slot(self, key: str) -> Slot | None:
+        """Return the plain hit *key* as a slot; None if it is none."""
+        if self.plain is None or key not in self.entries:
+            return None
+        return self.plain.slot(key, self.blobs[key])
 
     def fetched(self, key: str, now: float) -> Fetched:
         """Return the plain hit *key* in full; *now*: seconds on the monotonic clock."""
         entry = self.entries[key]
-        age = max(0.0, now + self.ahead - entry.loaded_at / 1000)
+        ahead = 0.0 if self.plain is None else self.plain.ahead
+        age = max(0.0, now + ahead - entry.loaded_at / 1000)
         as_of = as_of_seconds(entry.as_of)
         return Fetched(self.values[key], Outcome.HIT, "l2", age, entry.ttl / 1000 - age, as_of)
+
+
+NOTHING_SEEN = Sight(_NOTHING)
 
 
 class Picker:
@@ -60,32 +106,27 @@ class Picker:
         self._near = near
 
     def pick(
-        self, sight: Sight, tags_of: Mapping[str, Collection[str]], snapshot: Snapshot, mark: int
-    ) -> None:
-        """Add to *sight* the plain hits of *snapshot*, and keep them in L1.
+        self,
+        tags_of: Mapping[str, Collection[str]],
+        snapshot: Snapshot,
+        mark: int,
+        generation: int,
+        began: float,
+    ) -> Sight:
+        """Return a sight with the plain hits of *snapshot*, and have them kept in L1.
 
         Args:
             tags_of: by key, the tags that it must have, as tuples.
-            mark: of L1 before the look.
+            mark, generation, began: L1's mark, the trust's generation and the monotonic clock (s) before
+                the look.
         """
-        blobs = snapshot.blobs
+        blobs, versions = snapshot.blobs, snapshot.versions
+        plain = Plain(self._codec, self._near, mark, generation, versions.now / 1000 - began)
         if held := self._near.held(tags_of):
             blobs = {key: blob for key, blob in blobs.items() if key not in held}
-        entries = snapshot.versions.unchanged(self._codec.decode_plain(blobs), tags_of, EARLY_FACTOR)
-        sight.values = self._codec.values.decode_all(entries)
-        if len(sight.values) < len(entries):  # who is left out is looked at again, and counted
-            entries = {key: entries[key] for key in sight.values}
-        sight.entries = entries
-        if self._near.keeps:
-            self._near.put_all(self.slots(sight, entries), mark)
-
-    def slots(self, sight: Sight, keys: Iterable[str]) -> list[Slot]:
-        """Return plain hits, by their keys, as slots."""
-        entries, ahead, generation = sight.entries, sight.ahead, sight.generation
-        values, settle = self._codec.values, self._near.settle
-        made = []
-        for key in keys:
-            entry = entries[key]
-            take = FirstTake(key, [], entry.payload, values, settle)
-            made.append(Slot(key, entry, entry.loaded_at / 1000 - ahead, generation, take))
-        return made
+        entries = versions.unchanged(self._codec.decode_plain(blobs), tags_of, EARLY_FACTOR)
+        if len(entries) < len(blobs):
+            blobs = {key: blobs[key] for key in entries}
+        if blobs and self._near.keeps:
+            self._near.expect(blobs, plain)
+        return Sight(_NOTHING, plain, blobs, entries)

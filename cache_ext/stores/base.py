@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cache_ext.entry import Entry, Version
 from cache_ext.keys import bucket_of, is_witness
+from cache_ext.wanted import Wanted
+
+EntryT = TypeVar("EntryT", bound=Entry)
 
 _RECENT_VERSIONS = 4_096
 """Versions that are remembered: from read to read few change."""
@@ -91,30 +94,48 @@ class Versions(NamedTuple):
         return judgement
 
     def unchanged(
-        self, entries: Mapping[str, Entry], tags_of: Mapping[str, Collection[str]], early: float
-    ) -> dict[str, Entry]:
+        self, entries: Mapping[str, EntryT], tags_of: Mapping[str, Collection[str]], early: float
+    ) -> dict[str, EntryT]:
         """Return those of *entries* that `judge` finds good because none of their versions is another.
 
         Args:
-            tags_of: by key, the tags that it must have at least, as tuples.
+            tags_of: by key, the tags that it must have at least.
             early: an entry with no more than so many times its load time left is not returned.
         """
-        epochs, standings, now, good = self.epochs.get, self.standings.get, self.now, {}
+        now, good, expected = self.now, {}, self._expected(tags_of)
         for key, entry in entries.items():
             if not 0 <= now - entry.loaded_at < entry.ttl - early * entry.load_time:
                 continue
-            if epochs(bucket_of(key)) != entry.epoch:
-                continue
-            tags = []
-            for tag, epoch, counter in entry.tags:
-                if standings(tag) != b"%d" % counter or epochs(bucket_of(tag)) != epoch:
-                    break
-                tags.append(tag)
-            else:
-                wanted = tags_of[key]
-                if tuple(tags) == wanted or set(tags).issuperset(wanted):
-                    good[key] = entry
+            epoch, credentials = expected[key]
+            if entry.epoch == epoch and (entry.tags == credentials or self._covers(entry, credentials)):
+                good[key] = entry
         return good
+
+    def _expected(self, tags_of: Mapping[str, Collection[str]]) -> Mapping[str, tuple[Any, Any]]:
+        """Return, by key, the epoch and the tags that an entry has which was made under these versions."""
+        noted = tags_of.credentials if isinstance(tags_of, Wanted) else None
+        if noted is not None and noted[0] is self.epochs and noted[1] is self.standings:
+            return noted[2]
+        expected = {
+            key: (self.epochs.get(bucket_of(key)), tuple([self._credential(tag) for tag in tags]))
+            for key, tags in tags_of.items()
+        }
+        if isinstance(tags_of, Wanted):
+            tags_of.credentials = self.epochs, self.standings, expected
+        return expected
+
+    def _credential(self, tag: str) -> tuple[str, bytes | None, int | None]:
+        """Return what an entry has for *tag* if it was made under these versions; None where that is none."""
+        stored = self.standings.get(tag)
+        standing = None if stored is None else _standing(stored)
+        counter = None if standing is None or standing.soft else standing.hard
+        return tag, self.epochs.get(bucket_of(tag)), counter
+
+    def _covers(self, entry: Entry, credentials: Collection[Any]) -> bool:
+        """Tell whether *entry* has *credentials*, and what else it has is of these versions too."""
+        return set(entry.tags).issuperset(credentials) and all(
+            self._credential(tag) == (tag, epoch, counter) for tag, epoch, counter in entry.tags
+        )
 
 
 @lru_cache(_RECENT_VERSIONS)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from cache_ext.errors import StoreUnavailable
 from cache_ext.keys import KeySpace, bucket_of
 from cache_ext.transport.commands import Command, Prepared
 
+_State = tuple[tuple[Sequence[Any], Sequence[Any]], Mapping[int, bytes], Mapping[str, bytes | None]]
+"""The replies for epochs and versions, and these by bucket and tag."""
+_KINDS = frozenset({bytes, type(None)})
 _REMEMBERED_NAMES = 20_000
 """Names in all the plans that are kept."""
 
@@ -29,7 +33,7 @@ class Plan:
         grouped: one command for each bucket instead of one for all: a cluster refuses anything else.
     """
 
-    __slots__ = ("_buckets", "_keys", "_reorder", "places", "tags", "timed", "untimed")
+    __slots__ = ("_buckets", "_keys", "_reorder", "_state", "places", "tags", "timed", "untimed")
 
     def __init__(self, space: KeySpace, keys: Collection[str], tags: Collection[str], grouped: bool) -> None:
         self._keys = tuple(keys)
@@ -51,22 +55,33 @@ class Plan:
             sent = list(chain.from_iterable(groups.values()))
             self._reorder = sorted(range(len(sent)), key=sent.__getitem__)
         self.places = len(places)
+        self._state: _State | None = None
         self.timed = Prepared([*commands, ("TIME",)])
         self.untimed = Prepared(commands)
 
     def sorted(
         self, replies: Sequence[Sequence[Any]]
-    ) -> tuple[dict[int, bytes], dict[str, bytes], dict[str, bytes | None]]:
-        """Return the epochs by bucket and what lies at the keys, as far as there is any; versions by tag."""
+    ) -> tuple[Mapping[int, bytes], dict[str, bytes], Mapping[str, bytes | None]]:
+        """Return the epochs by bucket and what lies at the keys, as far as there is any; versions by tag.
+
+        As long as nothing changes, epochs and versions are the very objects that they were before.
+
+        Raises:
+            StoreUnavailable: what came is no answer.
+        """
         found: Sequence[Any] = replies[0] if len(replies) == 1 else list(chain.from_iterable(replies))
+        if len(found) != self.places or not _KINDS.issuperset(map(type, found)):
+            raise StoreUnavailable(f"an odd reply: {len(found)} values for {self.places} keys")
         if self._reorder is not None:
             found = [found[at] for at in self._reorder]
-        epochs, keys = len(self._buckets), len(self._keys)
-        return (
-            {bucket: epoch for bucket, epoch in zip(self._buckets, found, strict=False) if epoch is not None},
-            {key: blob for key, blob in zip(self._keys, found[epochs:], strict=False) if blob is not None},
-            dict(zip(self.tags, found[epochs + keys :], strict=False)),
-        )
+        first, last = len(self._buckets), len(self._buckets) + len(self._keys)
+        came = found[:first], found[last:]
+        state = self._state
+        if state is None or state[0] != came:
+            epochs = {b: epoch for b, epoch in zip(self._buckets, came[0], strict=True) if epoch is not None}
+            self._state = state = came, epochs, dict(zip(self.tags, came[1], strict=True))
+        blobs = zip(self._keys, found[first:last], strict=True)
+        return state[1], {key: blob for key, blob in blobs if blob is not None}, state[2]
 
 
 class Plans:
