@@ -57,6 +57,18 @@ def _of_these_versions(self: Versions, entries: Any, *rest: Any) -> Any:
     return UNCHANGED(Versions(self.now, epochs, self.standings), entries, *rest)
 
 
+def _for_good(self: Versions, tags_of: Any) -> Any:
+    noted = tags_of.credentials
+    return noted[2] if noted else EXPECTED(self, tags_of)
+
+
+def _settled_now(self: NearCache, key: str, gone: Any) -> None:
+    blob, batch = self._shelf.arrivals.take(key) or (None, None)
+    if batch is not None:
+        self._put([batch.slot(key, blob)], self.mark(), gone)
+        self._shelf.arrivals.drop([key])
+
+
 def _hard_only(self: Versions, key: str, entry: Any) -> Judgement:
     judgement = JUDGE(self, key, entry)
     return Judgement.GOOD if judgement is Judgement.STALE else judgement
@@ -103,6 +115,7 @@ def _private(self: Runtime) -> Outbox:
 
 ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Effects.heard
 JUDGE, SHARED, UNCHANGED = Versions.judge, Looks._shared, Versions.unchanged
+EXPECTED = Versions._expected
 SCRIPT = RedisGateway.script
 
 
@@ -141,6 +154,8 @@ BREAKS: dict[str, list[Patch]] = {
     "tag versions of plain hits": [(Versions, "unchanged", _of_this_epoch)],
     "key epoch": [(Versions, "judge", _tags_only)],
     "key epoch of plain hits": [(Versions, "unchanged", _of_these_versions)],
+    "credentials of plain hits": [(Versions, "_expected", _for_good)],
+    "marks of arrivals": [(NearCache, "_settle_in", _settled_now)],
     "marks": [(NearCache, "_ended", _false)],
     "own invalidation of L1": [(NearCache, "invalidate", _nothing)],
     "heard invalidations": [(Effects, "heard", _deaf_to("i"))],

@@ -49,6 +49,10 @@ COPY_ELSEWHERE = _plan(
     [[["read", "a"], ["signal", 1]], _after(2, ["invalidate", "red"], ["signal", 3])],
     [_after(1, ["read", "a"], ["signal", 2], ["wait", 3], ["sync"], ["read", "a"])],
 )
+READ_AGAIN = _plan(
+    [[["read", "a"], ["signal", 1]], _after(2, ["invalidate", "red"], ["signal", 3])],
+    [_after(1, ["read", "a"], ["signal", 2], ["wait", 3], ["evict", "a"], ["read", "a"])],
+)
 OWN_COPY = _plan([[["read", "a"], ["invalidate", "red"], ["read", "a"]]])
 DELETED_ELSEWHERE = _plan(
     [[["read", "a"], ["signal", 1]], _after(2, ["delete", "a"], ["signal", 3])],
@@ -278,6 +282,8 @@ CASES = {
     "tag versions of plain hits": SECOND_READER,
     "key epoch": CLEARED,
     "key epoch of plain hits": CLEARED,
+    "credentials of plain hits": READ_AGAIN,
+    "marks of arrivals": COPY_ELSEWHERE,
     "marks": OVERTAKEN_PUT,
     "own invalidation of L1": OWN_COPY,
     "heard invalidations": COPY_ELSEWHERE,
