@@ -114,7 +114,7 @@ class Stage:
         try:
             chunks = list(answer)
         finally:
-            answer.close()
+            getattr(answer, "close", lambda: None)()
         status, fields = begun
         return Reply(int(status[:3]), list(fields), b"".join([*written, *chunks]))
 

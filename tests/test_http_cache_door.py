@@ -573,3 +573,36 @@ def test_fields_that_poison_do_not_reach_what_is_stored(stage: Stage, name: str)
     stage.script.answer = echo
     assert stage.get(headers={name: "evil"}).body == b"-"
     assert stage.get().body == b"-"
+
+
+def test_nobody_waits_for_what_a_response_is_made_of(stage: Stage, clock: FakeClock) -> None:
+    """A response is made anew when the first of its parts is due, and again until it has the new part."""
+    loads: list[float] = []
+
+    def load() -> int:
+        loads.append(clock.monotonic())
+        if len(loads) == 1:
+            clock.advance(1)  # so long it takes
+        return len(loads)
+
+    def part() -> int:
+        return stage.cache.get_or_load("part", load, ttl=10, tags=["t"])
+
+    def reading(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+        start_response("200 OK", [("Cache-Control", "max-age=60"), ("Content-Type", "text/plain")])
+        return [b"%d" % part()]
+
+    stage.script.answer = reading
+    part()
+    assert stage.get().outcome == "MISS", "made in no time, of what took a second"
+    clock.advance(8)  # a second is left, and no more than 1.2 of what the load took
+    assert (stage.get().body, stage.get().outcome) == (b"1", "HIT")
+    until(lambda: len(loads) == 2 and not stage.cache.runtime.flights._open, "the part is refreshed")
+    asked = stage.asked
+    assert [stage.get().outcome for _ in range(5)] == ["HIT"] * 5
+    assert stage.asked == asked, "not made anew at each request"
+    clock.advance(0.6)
+    until(lambda: stage.get().body == b"2", "it is made of the new part")
+    assert stage.get().outcome == "HIT"
+    clock.advance(5)
+    assert (stage.get().outcome, stage.get().body) == ("HIT", b"2")

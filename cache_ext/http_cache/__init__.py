@@ -27,6 +27,7 @@ And with the engine, whose entries the stored responses are:
     serving         stored responses with their age and where they come from
     passing         lets through what is not stored; unsafe methods invalidate
     uncacheable     remembers for a moment what is not worth waiting for
+    resting         how often a response is made anew ahead of its end
     considering     the way of a request that takes more than a look into L1
     options, door   `HttpCache`: how it is set up, and the way in
 """

@@ -186,7 +186,12 @@ class Asker:
         validate = made.response.parts.validate
         ttl = _LEAST_TTL if validate else took + made.fresh_for
         return Loaded(
-            made.response, ttl, early_refresh=not validate, tags=made.tags, stale_for=made.stale_for
+            made.response,
+            ttl,
+            early_refresh=not validate,
+            tags=made.tags,
+            stale_for=made.stale_for,
+            early_as_parts=True,
         )
 
 

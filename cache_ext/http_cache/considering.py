@@ -13,6 +13,7 @@ from cache_ext.http_cache.options import Options
 from cache_ext.http_cache.passing import Passage
 from cache_ext.http_cache.recording import Application, Environ, StartResponse, without_connection
 from cache_ext.http_cache.request_rules import NO_DEMANDS, RequestRules, rules_of
+from cache_ext.http_cache.resting import Rests
 from cache_ext.http_cache.selecting import Selector, is_chosen
 from cache_ext.http_cache.serving import Server
 from cache_ext.http_cache.stored import StoredResponse
@@ -73,6 +74,7 @@ class Considerer:
         self._server = server
         self._gives_up = gives_up
         self._uncacheable = Uncacheable(options.uncacheable_for, lookup.now)
+        self._rests = Rests()
         self._credentials = tuple(environ_name(name.lower()) for name in options.credentials)
 
     def consider(self, environ: Environ, start_response: StartResponse, place: Place) -> Iterable[bytes]:
@@ -117,7 +119,7 @@ class Considerer:
         if is_fresh(sight.found, now):
             if not rules.takes_fresh(age, left):
                 return None
-            if now >= slot.early_at:
+            if now >= slot.early_at and self._rests.lets(sight.key, now, slot.fresh_until):
                 self._refresh(environ, sight, stored, slot)
             self._lookup.use(slot, sight.found.layer, "hit")
             return self._server.hit(environ, start_response, slot, stored)

@@ -11,7 +11,7 @@ from cache_ext.http_cache.conditional import is_entity_tag, opaque
 from cache_ext.http_cache.fields import Directives, Headers, http_date, joined, values_of
 from cache_ext.http_cache.freshness import date_of, explicit_lifetime, heuristic_lifetime, initial_age
 from cache_ext.http_cache.options import Options
-from cache_ext.http_cache.stored import Parts, StoredResponse
+from cache_ext.http_cache.stored import Parts, StoredResponse, check_head
 from cache_ext.http_cache.storing import is_for_all, kept_fields
 from cache_ext.http_cache.variants import Choice, vary_names
 
@@ -72,7 +72,7 @@ def make(draft: Draft, options: Options, choice: Choice) -> Made | None:
     validate = directives.covers_all("no-cache") or not lifetime
     if (validate and not etag and not last_modified) or (not validate and left <= 0):
         return None
-    if (tags := _tags(headers)) is None:
+    if (tags := _tags(headers)) is None or not _is_sendable(draft.status, headers):
         return None
     never_stale = _is_never_stale(directives)
     revalidate, if_error = _stale_windows(directives, options, never_stale=never_stale)
@@ -116,6 +116,15 @@ def freshened(stored: Parts, update: Headers) -> list[tuple[str, str]] | None:
     new = [(name, value) for name, value in update if name.lower() not in _OF_THE_BODY]
     replaced = {name.lower() for name, _ in new}
     return [(name, value) for name, value in old if name.lower() not in replaced] + new
+
+
+def _is_sendable(status: str, headers: Headers) -> bool:
+    """Tell whether HTTP allows what the application gave."""
+    try:
+        check_head(status, headers)
+    except ValueError:
+        return False
+    return True
 
 
 def _excess(headers: Headers, age: float, resident: float) -> float:

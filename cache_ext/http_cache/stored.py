@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from contextlib import suppress
@@ -13,7 +14,7 @@ from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
 from cache_ext.http_cache.codings import IDENTITY, available
 from cache_ext.http_cache.conditional import opaque
-from cache_ext.http_cache.fields import HOP_BY_HOP
+from cache_ext.http_cache.fields import HOP_BY_HOP, Headers
 from cache_ext.http_cache.storing import OF_ONE_ANSWER
 
 _STATUS = re.compile(r"[1-9]\d\d( [\t\x20-\x7e]*)?\Z")
@@ -66,11 +67,26 @@ class Parts(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     def check(self) -> None:
         """Raise ValueError if this cannot be sent: from a poisoned store it would be a way into HTTP."""
-        if not _STATUS.match(self.status) or IDENTITY not in self.bodies:
-            raise ValueError(f"not a response: {self.status!r}")
-        for name, value in (*self.headers, ("ETag", self.etag), ("Last-Modified", self.last_modified)):
-            if not _NAME.match(name) or not _VALUE.match(value) or name.lower() in _FORBIDDEN:
-                raise ValueError(f"not a field: {name!r}")
+        times = (self.made, self.modified, self.excess, self.stale_while_revalidate, self.stale_if_error)
+        if not all(map(math.isfinite, times)):
+            raise ValueError("not times")
+        if IDENTITY not in self.bodies or len(available(self.bodies)) < len(self.bodies):
+            raise ValueError(f"not the codings of a body: {list(self.bodies)}")
+        if len(self.vary) != len(self.choice):
+            raise ValueError(f"not a choice of {len(self.vary)} fields")
+        check_head(self.status, (*self.headers, ("ETag", self.etag), ("Last-Modified", self.last_modified)))
+        for name, _ in self.headers:
+            if name.lower() in _FORBIDDEN:
+                raise ValueError(f"not a field of a stored response: {name!r}")
+
+
+def check_head(status: str, headers: Headers) -> None:
+    """Raise ValueError if HTTP does not allow such a status, or such a name or value of a field."""
+    if not _STATUS.match(status):
+        raise ValueError(f"not a status: {status!r}")
+    for name, value in headers:
+        if not _NAME.match(name) or not _VALUE.match(value):
+            raise ValueError(f"not a field: {name!r}")
 
 
 class Ready:

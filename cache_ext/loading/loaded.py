@@ -32,6 +32,8 @@ class Loaded:
         store: False answers the callers but stores nothing.
         stale_for: seconds past the ttl that the value is kept, instead of the policy's; what the policy
             allows, it allows of that.
+        early_as_parts: refresh it no later than the first of the values that it was made of, however fast it
+            was made of them; for loaders that may be called again before those are there.
     Raises:
         ConfigurationError: a number makes no sense.
     """
@@ -45,6 +47,7 @@ class Loaded:
     etag: str = ""
     store: bool = True
     stale_for: float | None = None
+    early_as_parts: bool = False
 
     def __post_init__(self) -> None:
         _check(self.ttl, self.as_of)

@@ -23,7 +23,7 @@ from cache_ext.loading.loaded import Loaded, NotLoaded, answer_of
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.frames import Frame, loading
 from cache_ext.reading.reader import Reader
-from cache_ext.reading.slot import Slot
+from cache_ext.reading.slot import EARLY_FACTOR, Slot
 from cache_ext.reading.terms import ANY, Terms
 from cache_ext.stores.base import Versions
 from cache_ext.transport.budget import unbudgeted
@@ -183,7 +183,7 @@ class Origin:
             loaded_at=(versions.now if versions else 0) - math.ceil(1000 * (departure.began - loaded)),
             ttl=_ms(fresh_until - loaded) if made.store else 0,
             stale_for=_ms(stale_until - fresh_until),
-            load_time=_ms(came.took) if made.early_refresh else 0,
+            load_time=_ms(_lead(made, came, fresh_until)),
             tags=tuple((tag, epoch, counter) for tag, (epoch, counter) in tags.items()),
             sealed=policy.sensitive,
             payload=payload,
@@ -201,6 +201,15 @@ class Origin:
         fresh_until = min(began + ttl, frame.fresh_until)
         stale_until = min(fresh_until + stale_for, max(fresh_until, frame.stale_until))
         return min(began, frame.loaded), fresh_until, stale_until
+
+
+def _lead(made: Loaded, came: _Return, fresh_until: float) -> float:
+    """Return the load time, seconds, that decides when what came is refreshed; 0: not early."""
+    if not made.early_refresh:
+        return 0.0
+    if not made.early_as_parts:
+        return came.took
+    return max(came.took, (fresh_until - came.frame.early_at) / EARLY_FACTOR)
 
 
 def _ms(seconds: float) -> int:

@@ -38,6 +38,8 @@ class Frame:
         self.loaded = math.inf
         self.fresh_until = math.inf
         self.stale_until = math.inf
+        self.early_at = math.inf
+        """When the first of what it read is to be refreshed."""
         self.torn = False
 
     def accepts(self, slot: Slot) -> bool:
@@ -63,6 +65,7 @@ class Frame:
         self.loaded = min(self.loaded, slot.loaded)
         self.fresh_until = min(self.fresh_until, slot.fresh_until)
         self.stale_until = min(self.stale_until, slot.stale_until)
+        self.early_at = min(self.early_at, slot.early_at)
 
     def refuse_circle(self, key: str) -> None:
         """Raise NestedLoadError if *key* is being loaded by this load or one around it."""
