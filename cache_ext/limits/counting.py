@@ -67,7 +67,8 @@ class Counts:
             StoreUnavailable: there is no usable answer.
         """
         if len(checks) == 1 and self._clock is None:
-            return _answers(self._gateway.run(self._alone(checks[0]), "limit")[0], 1)
+            (reply,) = self._gateway.run(self._alone(checks[0]), "limit")
+            return _answers(reply, 1)
         orders, commands = [], []
         for numbers in _grouped(checks, self._gateway.clustered):
             orders.append(list(chain.from_iterable(numbers.values())))

@@ -88,12 +88,11 @@ class Trips(Generic[QuestionT, AnswerT]):
         Raises:
             StoreUnavailable: there is none in time.
         """
-        if not self._greenlets:
-            now = self._monotonic()
+        if self._trip is None and not self._greenlets:
             with self._lock:
                 free = self._trip is None
                 if free:
-                    trip = self._begin(object(), now)
+                    trip = self._begin(object(), self._monotonic())
             if free:
                 return self._go_alone(question, trip)
         return self._go_together(question)
@@ -143,23 +142,29 @@ class Trips(Generic[QuestionT, AnswerT]):
         Raises:
             StoreUnavailable: it took too long.
         """
-        resigned = True
+        resigned, woken = True, True
         try:
             if ticket.state is not _State.LEADS:
-                ticket.woken.acquire(timeout=max(0.0, left))
+                woken = ticket.woken.acquire(timeout=max(0.0, left))
             elif self._greenlets:
                 give_way()
-            resigned = self._monotonic() >= ticket.deadline
+            resigned = not woken or self._monotonic() >= ticket.deadline
         finally:
-            with self._lock:
-                if ticket.state is _State.WAITING or (resigned and ticket.state is _State.LEADS):
-                    self._waiting.remove(ticket)
-                if resigned and ticket.state is _State.LEADS:
-                    ticket.state = _State.WAITING
-                    self._appoint()
+            if resigned:
+                self._resign(ticket)
         if ticket.state in (_State.WAITING, _State.TAKEN):
             raise StoreUnavailable("no answer in time, asked together with others")
         return ticket.state is _State.LEADS
+
+    def _resign(self, ticket: _Ticket[QuestionT, AnswerT]) -> None:
+        """Let *ticket* wait no longer; if it was to lead, another does."""
+        with self._lock:
+            led = ticket.state is _State.LEADS
+            if led or ticket.state is _State.WAITING:
+                self._waiting.remove(ticket)
+                ticket.state = _State.WAITING
+            if led:
+                self._appoint()
 
     def _lead(self, leader: _Ticket[QuestionT, AnswerT]) -> None:
         """Ask for all who wait, and give each his answer."""

@@ -18,35 +18,33 @@ end
 local answers = {}
 for i, key in ipairs(KEYS) do
   local limit, width, cost, times = unpack('<I4I4I4I4', ARGV[2], (i - 1) * CHECK + 1)
-  local slice, used, last, units, items = floor(now / width), 0, 0, 0, ''
+  local slice, used, last, units = floor(now / width), 0, 0, 0
   local found = redis.pcall('GETRANGE', key, 0, MOST)
   local size = type(found) == 'string' and #found or 0
   if size >= HEAD and size <= MOST and (size - HEAD) % ITEM == 0 then
     used, last, units = unpack('<I4I6I4', found)
-    items = sub(found, HEAD + 1)
     if last > slice + SLICES or last < slice - SLICES then
-      used, units, items = 0, 0, '' -- long ago, or made up: no clock is set back by as much
+      used, units, found = 0, 0, '' -- long ago, or made up: no clock is set back by as much
     elseif last > slice then
       slice = last
     elseif last < slice then
-      items = items .. pack('<I6I4', last, units)
-      units = 0
+      found, units = found .. pack('<I6I4', last, units), 0
     end
+  else
+    found = ''
   end
-  local first, oldest = 1, slice
-  while first < #items do
-    local number, gone = unpack('<I6I4', items, first)
+  local first, oldest = HEAD + 1, nil
+  size = #found
+  while first < size do
+    local number, gone = unpack('<I6I4', found, first)
     if number >= slice - SLICES and number < slice then
       oldest = number
       break
     end
     used, first = used - gone, first + ITEM
   end
-  if first > 1 then
-    items = sub(items, first)
-  end
-  if items == '' or used < units then
-    used = units
+  if not oldest or used < units then
+    used, oldest = units, oldest or slice
   end
   local added = 0
   for _ = 1, times do
@@ -56,9 +54,9 @@ for i, key in ipairs(KEYS) do
     elseif cost > limit then
       ready = -1
     else
-      local need, place, number, freed = used + cost - limit, 1, slice, 0
-      while need > 0 and place < #items do
-        number, freed = unpack('<I6I4', items, place)
+      local need, place, number, freed = used + cost - limit, first, slice, 0
+      while need > 0 and place < size do
+        number, freed = unpack('<I6I4', found, place)
         need, place = need - freed, place + ITEM
       end
       ready = ((need > 0 and slice or number) + SLICES + 1) * width
@@ -68,8 +66,12 @@ for i, key in ipairs(KEYS) do
     answers[#answers + 1] = pack('<I8I4I8i8', now, left, frees, ready)
   end
   if added > 0 then
-    local kept = pack('<I4I6I4', used, slice, units + added) .. items
-    redis.call('SET', key, kept, 'PX', (SLICES + 2) * width)
+    local head = pack('<I4I6I4', used, slice, units + added)
+    if units > 0 and first == HEAD + 1 then -- nothing else changes; the ttl is that of the slice's first unit
+      redis.call('SETRANGE', key, 0, head)
+    else
+      redis.call('SET', key, head .. sub(found, first), 'PX', (SLICES + 2) * width)
+    end
   end
 end
 return table.concat(answers)

@@ -86,13 +86,20 @@ class SwiftPool(BlockingConnectionPool):
 def _is_at_rest(connection: Any) -> bool:
     """Tell whether *connection* is open, and nothing that nobody asked for has come over it."""
     line = connection._sock
-    if line is None or (hasattr(line, "pending") and line.pending()):
+    if line is None:
         return False
-    known = getattr(connection, "poller", None)
-    if known is None or known[0] is not line:
-        known = connection.poller = line, system_poll()
-        known[1].register(line, select.POLLIN)
-    return not known[1].poll(0)
+    watch = connection.watch
+    if watch is None or watch[0] is not line:
+        poll = system_poll()
+        poll.register(line, select.POLLIN)
+        watch = connection.watch = line, poll.poll, getattr(line, "pending", _nothing)
+    _, ready, pending = watch
+    return not pending() and not ready(0)
+
+
+def _nothing() -> int:
+    """Return how many bytes a line without TLS has decrypted and not handed out yet."""
+    return 0
 
 
 def guarded(
@@ -107,6 +114,7 @@ def guarded(
 
     class GuardedConnection(base):  # type: ignore[misc]
         greet_by: float | None = None
+        watch: tuple[Any, Callable[[int], Any], Callable[[], int]] | None = None
 
         def connect(self) -> None:
             if not self.is_connected:
