@@ -76,6 +76,15 @@ def test_any_bytes_are_a_count(limiter: Limiter, hand: Hand, garbage: bytes) -> 
     assert [limiter.check("account:1", LIMIT).allowed for _ in range(LIMIT + 1)] == [True] * LIMIT + [False]
 
 
+def test_what_has_left_is_dropped_once(limiter: Limiter) -> None:
+    """Also if it stands, as we never leave it, beside units of this very second."""
+    second = EPOCH // 1000
+    items = [(second, 1), (second - 70, 2), (second - 10, 3)]
+    forged = struct.pack("<I", 6) + b"".join(_item(*item) for item in items)
+    limiter._gateway.client.set(check_of(limiter).place, forged)
+    assert [limiter.check("account:1", 100).remaining for _ in range(3)] == [95, 94, 93]
+
+
 @pytest.mark.parametrize(
     "command",
     [("LPUSH", "x"), ("SADD", "x"), ("HSET", "x", "y"), ("ZADD", "1", "x"), ("XADD", "*", "x", "y")],

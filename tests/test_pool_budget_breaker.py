@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
 import pytest
+import redis
 
 from cache_ext import CircuitOpen, StoreUnavailable
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.breaker import CircuitBreaker, State
 from cache_ext.transport.budget import budget, current_budget, unbudgeted
 from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.pooling import _is_at_rest
 from tests.caches import all_at_once, begin, connected
 from tests.waiting import until
 
@@ -211,6 +214,50 @@ def test_a_line_that_the_server_has_closed_is_not_used_again(make_gateway):
         (mine,) = gateway.run([("CLIENT", "ID")])
         make_gateway().run([("CLIENT", "KILL", "ID", mine)])
         assert gateway.run([("ECHO", "still here")]) == [b"still here"]
+
+
+def test_a_new_line_is_watched_in_place_of_the_old(make_gateway):
+    """What comes over a stranger's line that has the old one's number says nothing about the new one."""
+    gateway = make_gateway()
+    connection = gateway.pool.get_connection()
+    assert _is_at_rest(connection)
+    number = connection._sock.fileno()
+    connection.disconnect()
+    one, other = socket.socketpair()
+    with one, other:
+        assert number in (one.fileno(), other.fileno())
+        one.send(b"x")
+        other.send(b"x")
+        connection.connect()
+        assert _is_at_rest(connection)
+    gateway.pool.release(connection)
+
+
+def test_what_tls_has_decrypted_already_counts_as_come(make_gateway):
+    """Nothing more comes over the line itself then."""
+
+    class Decrypting(socket.socket):
+        def pending(self):
+            return 3
+
+    gateway = make_gateway()
+    connection = gateway.pool.get_connection()
+    with Decrypting(fileno=connection._sock.detach()) as connection._sock:
+        assert not _is_at_rest(connection)
+        connection.disconnect()
+    gateway.pool.release(connection)
+
+
+def test_a_line_that_is_given_back_twice_is_there_once(make_gateway):
+    """It is not handed out to two at once."""
+    gateway = make_gateway(pool_size=1, pool_timeout=0.01, pubsub=False)
+    connection = gateway.pool.get_connection()
+    gateway.pool.release(connection)
+    gateway.pool.release(connection)
+    assert gateway.pool.get_connection() is connection
+    with pytest.raises(redis.ConnectionError):
+        gateway.pool.get_connection()
+    gateway.pool.release(connection)
 
 
 def test_what_nobody_asked_for_is_taken_for_nobodys_answer(make_gateway):
