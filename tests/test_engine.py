@@ -494,8 +494,8 @@ def test_a_ready_client_may_be_given(make_cache, redis_server, kind):
 
 def test_a_unix_socket_works(make_cache, redis_server):
     """A cache may speak to Redis over its Unix socket."""
-    make_cache(redis_server.unix_url).set("k", 1)
-    assert make_cache(redis_server.url).get("k") == 1
+    connected(make_cache(redis_server.unix_url)).set("k", 1)
+    assert connected(make_cache(redis_server.url)).get("k") == 1
 
 
 def test_namespaces_do_not_meet(make_cache, redis_url):
