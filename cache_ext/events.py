@@ -16,6 +16,7 @@ those of sensitive values too. Nothing is prepared for a signal that nobody list
     evict              Evicted          in the thread whose value needed the room
     invalidate         Invalidated      in the thread that asked for it; what others did, in the backplane's
     circuit            CircuitChanged   in the thread that noticed, often one of the cache's own
+    close              Closing          in the thread that closes the cache, before its way to Redis is closed
 
 Signals are those of this process. A forked child inherits the receivers.
 """
@@ -39,6 +40,7 @@ load = Signal("A loader was called, and has returned or raised.")
 evict = Signal("A value had to leave L1 to make room for others.")
 invalidate = Signal("Values were made to count no more, by this process or another.")
 circuit = Signal("The circuit to Redis changed its state.")
+close = Signal("The cache is about to close.")
 
 
 class Read(NamedTuple):
@@ -116,7 +118,11 @@ class CircuitChanged(NamedTuple):
     state: str
 
 
-Happening = Read | Load | Evicted | Invalidated | CircuitChanged
+class Closing(NamedTuple):
+    """The cache is about to close: loads and hooks have ended, Redis can still be reached."""
+
+
+Happening = Read | Load | Evicted | Invalidated | CircuitChanged | Closing
 Announce = Callable[[Signal, Happening], None]
 """Calls the receivers of a signal; ask ``signal.receivers`` before, so that it costs nothing without any."""
 

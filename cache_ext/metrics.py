@@ -73,6 +73,12 @@ hook_events = Counter(
     "failed, set_aside, undecodable, lost), by outcome.",
     ("outcome",),
 )
+cdn_purges = Counter(
+    "cdn_purges",
+    "Names that a CDN was to forget, by outcome (done, failed: will be tried again, handed_on to other "
+    "processes, given_up).",
+    ("outcome",),
+)
 connections = Counter("redis_connections", "Connections to Redis opened.")
 connection_errors = Counter(
     "redis_connection_errors",

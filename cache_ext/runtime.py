@@ -172,6 +172,8 @@ class Runtime:
             background.close(CLOSE_PATIENCE)
         if self.hooks is not None:
             self.hooks.close(CLOSE_PATIENCE)
+        if events.close.receivers:
+            self.announce(events.close, events.Closing())
         with self._lock:
             if self._upkeep is not None:
                 if self._backplane is not None:

@@ -52,7 +52,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.cli.add_command(database_commands())
     audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
-    app.wsgi_app = open_front(app.wsgi_app, services.cache, answer_outside)  # type: ignore[method-assign]
+    front = open_front(app.wsgi_app, services.cache, answer_outside, services.cdn)
+    app.wsgi_app = front  # type: ignore[method-assign]
     app.wsgi_app = Gate(  # type: ignore[method-assign]
         app.wsgi_app,
         identify=services.access.identities.identify,

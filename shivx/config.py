@@ -176,6 +176,10 @@ def _conflicts(texts: Mapping[str, str]) -> Iterator[str]:
         yield "SHIVX_SECRET_KEYS: required; keys are generated for the embedded Redis only"
     if "SHIVX_MARKET_SOURCE_URL" in texts and not any(source.startswith("ccxt:") for source in sources):
         yield "SHIVX_MARKET_SOURCE_URL: needs a ccxt:EXCHANGE in SHIVX_MARKET_SOURCE"
+    if texts.get("SHIVX_CDN", "").strip().lower() in {"varnish", "fastly"}:
+        for name in ("SHIVX_CDN_PURGE_URL", "SHIVX_CDN_PURGE_TOKEN"):
+            if not texts.get(name):
+                yield f"{name}: required with SHIVX_CDN"
     for name in ("SHIVX_REDIS_STATE_URL", "SHIVX_REDIS_USERNAME", "SHIVX_REDIS_PASSWORD"):
         if name in texts and "SHIVX_REDIS_URL" not in texts:
             yield f"{name}: needs SHIVX_REDIS_URL"

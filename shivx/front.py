@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cache_ext import HttpCache, HttpCacheOptions, TieredCache
+from shivx.cdn import Cdn
 from shivx.errors import NotCached
 
 COVERED = ("/api/market/", "/api/indicators/", "/api/ml/")
@@ -20,8 +22,13 @@ OPTIONS = HttpCacheOptions(
 Application = Callable[..., Any]
 
 
-def open_front(app: Application, cache: TieredCache, answer: Callable[[Exception], Application]) -> HttpCache:
-    """Return *app* behind a shared HTTP cache.
+def open_front(
+    app: Application,
+    cache: TieredCache,
+    answer: Callable[[Exception], Application],
+    cdn: Cdn | None = None,
+) -> Application:
+    """Return *app* behind a shared HTTP cache, and what that keeps known to the *cdn* by its tags.
 
     Args:
         answer: returns the answer to an error.
@@ -31,13 +38,14 @@ def open_front(app: Application, cache: TieredCache, answer: Callable[[Exception
     def gives_up(environ: Any, start_response: Any) -> Any:
         return answer(refusal)(environ, start_response)
 
-    return HttpCache(
-        app,
+    front = HttpCache(
+        app if cdn is None else cdn.inside(app),
         cache,
         covers=_is_covered,
         gives_up=gives_up,
-        options=OPTIONS,
+        options=OPTIONS if cdn is None else replace(OPTIONS, surrogate_keys=True),
     )
+    return front if cdn is None else cdn.outside(front)
 
 
 def _is_covered(environ: Mapping[str, Any]) -> bool:

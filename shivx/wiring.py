@@ -13,6 +13,7 @@ from cache_ext.limits.limiter import Limiter
 from cache_ext.sessions.sessions import Sessions
 from shivx.accounts.access import Access, open_access
 from shivx.audit.audit import Audit
+from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.providers.measured import MeasuredProvider
@@ -40,6 +41,7 @@ class Services:
     limiter: Limiter
     audit: Audit
     sessions: Sessions
+    cdn: Cdn | None = None
 
     def start(self) -> None:
         """Connect and start this process' threads now; the first request would, but waits no longer."""
@@ -52,6 +54,8 @@ class Services:
         self.state.close()
         if self.state is not self.cache:
             self.cache.close()
+        if self.cdn is not None:
+            self.cdn.close()
         self.audit.close()
         self.access.close()
 
@@ -76,8 +80,9 @@ def wire(app: Flask, settings: Settings) -> Services:
     sessions = open_sessions(app, settings, state, lambda: services_of(app).access.accounts)
     access = open_access(app, settings, cache, limiter=limiter, sessions=sessions.reader)
     audit = _audit(settings, access)
+    cdn = open_cdn(settings, cache)
     services = Services(
-        settings, cache, market, candles, policies, providers, access, state, limiter, audit, sessions
+        settings, cache, market, candles, policies, providers, access, state, limiter, audit, sessions, cdn
     )
     app.extensions[EXTENSION_KEY] = services
     return services

@@ -131,13 +131,17 @@ CACHE_EXT_ROWS = (
     ("http_cache.considering",),
     ("http_cache.door",),
     ("web.extension",),
+    ("cdn",),
+    ("cdn.names", "cdn.purgers", "cdn.ledger", "cdn.tagging"),
+    ("cdn.headers", "cdn.worker"),
+    ("cdn.purging",),
     ("",),
 )
 CACHE_EXT_RANKS = {
     f"cache_ext.{name}".rstrip("."): rank for rank, row in enumerate(CACHE_EXT_ROWS) for name in row
 }
 
-WIRING = ("shivx.app", "shivx.wiring", "shivx.sources")
+WIRING = ("shivx.app", "shivx.cdn", "shivx.wiring", "shivx.sources")
 BANS = (
     Ban(
         ("cache_ext",),

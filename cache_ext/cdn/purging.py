@@ -1,0 +1,126 @@
+"""From a cache's invalidations to the purges of a CDN: by one process, twice in time, none forgotten."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+
+from cache_ext import events, metrics
+from cache_ext.cdn.ledger import MAX_NAMES, Ledger
+from cache_ext.cdn.names import SurrogateNames
+from cache_ext.cdn.purgers import BATCH, Purger
+from cache_ext.cdn.worker import GIVE_UP_AFTER, PurgeWorker
+from cache_ext.engine import TieredCache
+from cache_ext.errors import StoreUnavailable
+from cache_ext.hooks.event import Event, Fate
+from cache_ext.transport.breaker import State
+
+log = logging.getLogger(__name__)
+
+EVENT = "cache_ext.cdn.owed"
+"""Emitted by a process that ends, with the purges that others are to do: ``[seconds, [name, …]]``."""
+CLOSE_PATIENCE = 2.0
+"""Seconds that closing waits for what is to be purged at once."""
+
+
+class Purging:
+    """Has a CDN forget what is invalidated in *cache*, by whichever process asked for that invalidation.
+
+    Twice: at once, and again when every answer must have arrived that the CDN had begun to fetch before. What
+    was invalidated while Redis was away is purged twice more when it is back: until then other hosts, which
+    had not heard of it, may have given the CDN what they had.
+
+    What this process still owes when its cache closes is handed on, through Redis, to whoever has such an
+    object for the same namespace, be it after the next start.
+
+    Args:
+        cache: is not kept alive.
+        names: of its tags.
+        purger: tells the CDN.
+        again_after: seconds from an invalidation to its second purge; see docs/cdn.md for how to choose it.
+        monotonic: a clock that never goes back, seconds.
+    """
+
+    def __init__(
+        self,
+        cache: TieredCache,
+        names: SurrogateNames,
+        purger: Purger,
+        *,
+        again_after: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._names = names
+        self._purger = purger
+        self._again_after = again_after
+        self._monotonic = monotonic
+        self._begin()
+        events.invalidate.connect(self._invalidated, sender=cache)
+        events.circuit.connect(self._circuit_changed, sender=cache)
+        events.close.connect(self._closing, sender=cache)
+        cache.hooks.on(EVENT, name="purge")(self._take_over)
+        myself = weakref.ref(self)
+
+        def after_fork() -> None:
+            if purging := myself():
+                purging._begin()
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _begin(self) -> None:
+        ledger = Ledger(self._names.everything, self._again_after, GIVE_UP_AFTER)
+        self._worker = PurgeWorker(self._purger, ledger, self._monotonic)
+        self._lock = threading.Lock()
+        self._untold: set[str] = set()
+        """Names purged while Redis was away, to be purged once more when it is back."""
+
+    def _invalidated(self, sender: TieredCache, event: events.Invalidated) -> None:
+        if not event.here:
+            return  # who asked for it sees to it
+        names = {self._names.everything} if event.everything else self._names.purged_with(event.tags)
+        if not names:
+            return  # of keys alone: what was made of a value stays valid when it is deleted, as in the cache
+        if not event.applied:
+            with self._lock:
+                self._untold |= names
+                if len(self._untold) > MAX_NAMES:
+                    self._untold = {self._names.everything}
+        self._worker.purge(names)
+
+    def _circuit_changed(self, sender: TieredCache, event: events.CircuitChanged) -> None:
+        if event.state == State.CLOSED:
+            with self._lock:
+                names, self._untold = self._untold, set()
+            if names:
+                self._worker.purge(names)
+
+    def _closing(self, sender: TieredCache, event: events.Closing) -> None:
+        for seconds, names in self._worker.close(CLOSE_PATIENCE).items():
+            listed = sorted(names)
+            for start in range(0, len(listed), BATCH):
+                self._hand_on(sender, seconds, listed[start : start + BATCH])
+
+    def _hand_on(self, cache: TieredCache, seconds: float, names: list[str]) -> None:
+        try:
+            fate = cache.hooks.emit(EVENT, [seconds, names]).fate
+        except StoreUnavailable:
+            fate = Fate.QUEUED
+        if fate is Fate.ACCEPTED:
+            metrics.cdn_purges.labels("handed_on").inc(len(names))
+            return
+        metrics.cdn_purges.labels("given_up").inc(len(names))
+        log.error("%d names were given up: this process ends, and Redis cannot pass them on", len(names))
+
+    def _take_over(self, event: Event) -> None:
+        seconds, names = event.data
+        self._worker.owe(_texts(names), min(float(seconds), self._again_after))
+
+
+def _texts(names: Iterable[object]) -> list[str]:
+    """Return *names*, which came through Redis, if they are what they should be."""
+    texts = [name for name in names if isinstance(name, str) and name.isascii() and name.isprintable()]
+    return [name for name in texts if " " not in name]
