@@ -443,6 +443,13 @@ def test_production_refuses_what_is_for_development(changed, told):
     assert [line.partition(":")[0] for line in complaints(environ)] == told
 
 
+@pytest.mark.parametrize("kind", ["varnish", "Fastly"])
+def test_a_cdn_needs_to_be_reached(instance, kind):
+    """Without address and token nothing it keeps could be purged."""
+    lines = complaints({**instance, "SHIVX_CDN": kind})
+    assert [line.split(":")[0] for line in lines] == ["SHIVX_CDN_PURGE_URL", "SHIVX_CDN_PURGE_TOKEN"]
+
+
 def test_keys_are_required_with_a_redis_of_one_s_own():
     """In development too, a Redis that others may share needs keys that they can share."""
     (line,) = complaints({"SHIVX_REDIS_URL": "redis://h"})

@@ -111,6 +111,7 @@ sub vcl_deliver {
     unset resp.http.xkey;
     if (obj.hits > 0) {
         set resp.http.X-Cache = "HIT";
+        set resp.http.Cache-Status = "varnish; hit";
     } else if (!resp.http.X-Cache) {
         set resp.http.X-Cache = "MISS";
     }
