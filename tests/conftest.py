@@ -19,6 +19,7 @@ from tests.leaks import find_leaks, take_census
 from tests.postgres import PostgresServer
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 from tests.session_stage import Shop
+from tests.varnish import Varnish
 
 pytest_plugins = ["cache_ext.testing.fixtures", "tests.turns"]
 
@@ -131,6 +132,25 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     database = postgres_server.new_database()
     yield postgres_server.url(database)
     postgres_server.drop(database)
+
+
+@pytest.fixture(scope="module")
+def start_varnish(shared_servers: SharedServers) -> Iterator[Callable[[str, str], Varnish]]:
+    """Start Varnishes for the tests of one file: ``start_varnish(origin, token)``."""
+    started: list[Varnish] = []
+
+    def start(origin: str, token: str) -> Varnish:
+        try:
+            started.append(Varnish(origin, token))
+        except ServerAbsent as absent:
+            pytest.skip(str(absent))
+        shared_servers.others.append(started[-1])
+        return started[-1]
+
+    yield start
+    for varnish in started:
+        shared_servers.others.remove(varnish)
+        varnish.close()
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from cache_ext.cdn.names import SurrogateNames
 from tests.caches import begin
 from tests.cdn_stage import PATIENCE
 from tests.processes import free_port
-from tests.servers import RunningServer, ServerAbsent, SharedServers
+from tests.servers import RunningServer, SharedServers
 from tests.service import ROOT, GunicornService
-from tests.varnish import Front, Varnish
+from tests.varnish import Front
 
 TOKEN = "a-token-for-purges"
 AGAIN_AFTER = 3.0
@@ -29,17 +29,15 @@ TOLD = ("surrogate-key", "surrogate-control", "cdn-cache-control")
 
 
 @pytest.fixture(scope="module")
-def stage(shared_servers: SharedServers, tmp_path_factory) -> Iterator[tuple[Front, GunicornService, str]]:
+def stage(
+    shared_servers: SharedServers, start_varnish, tmp_path_factory
+) -> Iterator[tuple[Front, GunicornService, str]]:
     """A Varnish in front of the application of `cdn_member`, and the address of its Redis."""
     root: Path = tmp_path_factory.mktemp("cdn")
     (root / "wsgi.py").write_text("from tests.cdn_member import make_app\n\napp = make_app()\n")
     (root / "gunicorn.conf.py").write_text(GUNICORN_CONF)
     bind = f"127.0.0.1:{free_port()}"
-    try:
-        varnish = Varnish(f"http://{bind}", TOKEN)
-    except ServerAbsent as absent:
-        pytest.skip(str(absent))
-    server = RunningServer("valkey")
+    varnish, server = start_varnish(f"http://{bind}", TOKEN), RunningServer("valkey")
     env = {
         "PYTHONPATH": f"{root}:{ROOT}",
         "TEST_REDIS": server.url,
@@ -49,14 +47,13 @@ def stage(shared_servers: SharedServers, tmp_path_factory) -> Iterator[tuple[Fro
     }
     try:
         with GunicornService(root=root, bind=bind, env=env) as service:
-            others = [varnish, server, service]
+            others = [server, service]
             shared_servers.others.extend(others)
             yield Front(varnish), service, server.url
             for each in others:
                 shared_servers.others.remove(each)
     finally:
         server.close()
-        varnish.close()
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.processes import free_port
-from tests.servers import ServerAbsent, SharedServers
+from tests.servers import SharedServers
 from tests.service import GUNICORN, GunicornService
-from tests.varnish import Front, Varnish
+from tests.varnish import Front
 
 TOKEN = "a-token-for-purges"
 PRICE, OTHER = "/api/market/price/SOL-USDC", "/api/market/price/BTC-USDC"
@@ -25,13 +25,10 @@ OF_ONE_CALLER = {
 
 
 @pytest.fixture(scope="module")
-def stage(shared_servers: SharedServers) -> Iterator[tuple[Front, GunicornService]]:
+def stage(shared_servers: SharedServers, start_varnish) -> Iterator[tuple[Front, GunicornService]]:
     """The service, and a Varnish in front of it."""
     bind = f"127.0.0.1:{free_port()}"
-    try:
-        varnish = Varnish(f"http://{bind}", TOKEN)
-    except ServerAbsent as absent:
-        pytest.skip(str(absent))
+    varnish = start_varnish(f"http://{bind}", TOKEN)
     env = {
         "SHIVX_CDN": "varnish",
         "SHIVX_CDN_PURGE_URL": varnish.url,
@@ -40,14 +37,10 @@ def stage(shared_servers: SharedServers) -> Iterator[tuple[Front, GunicornServic
         "SHIVX_CACHE_MARKET_PRICE_TTL": "600",
         "SHIVX_LIMIT_ANONYMOUS": "500",
     }
-    try:
-        with GunicornService(workers=2, bind=bind, env=env) as service:
-            shared_servers.others.extend([varnish, service])
-            yield Front(varnish), service
-            shared_servers.others.remove(varnish)
-            shared_servers.others.remove(service)
-    finally:
-        varnish.close()
+    with GunicornService(workers=2, bind=bind, env=env) as service:
+        shared_servers.others.append(service)
+        yield Front(varnish), service
+        shared_servers.others.remove(service)
 
 
 def test_a_price_is_kept_by_varnish_until_a_command_invalidates_it(stage):
