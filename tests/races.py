@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,25 @@ STEPS: dict[str, Callable[[TieredCache, Source], Stop]] = {
     "before the L1 put": lambda cache, source: stop_before(cache.runtime.near, "put"),
 }
 LATE_STEPS = [step for step in STEPS if step != "before begin"]
+
+
+def last_outdated(is_outdated: Callable[[], bool]) -> float:
+    """Read until what comes is not outdated; return when the last read that was so began, at the latest.
+
+    Bounds are judged by it: a busy machine reads less often, but nothing older than it may.
+    """
+    last = -math.inf
+
+    def is_over() -> bool:
+        nonlocal last
+        began = time.monotonic()
+        if not is_outdated():
+            return True
+        last = began
+        return False
+
+    until(is_over, "it is not outdated any more")
+    return last
 
 
 def has_heard(cache: TieredCache, other: TieredCache) -> None:

@@ -21,7 +21,7 @@ def test_other_greenlets_go_on(database_url, scene):
     assert done.stderr == ""  # gevent prints what its threads raise, which may hold secrets
     found = json.loads(done.stdout)
     assert found["patched"]
-    assert found["longest_gap"] < 0.2
+    assert found["longest_gap"] < 0.2 + found["longest_gap_beside"]
     if scene != "crowd":
         assert found["seconds"] > 0.4  # else nothing here took long
 

@@ -166,13 +166,13 @@ def test_sending_much_to_a_server_that_does_not_read_costs_one_budget(make_gatew
 def test_the_first_call_waits_for_redis_no_longer_than_its_budget(make_cache, own_redis_server, origin):
     """A process that starts while Redis hangs answers its first request in time, and the next at once."""
     own_redis_server.pause()
-    cache = make_cache(own_redis_server.url, op_timeout=2 * BUDGET, timeout=60.0)
+    cache = make_cache(own_redis_server.url, op_timeout=4 * BUDGET, timeout=60.0)
     answer, took = timed(lambda: cache.get_or_load("k", origin.loader("k"), ttl=60))
     assert answer == "k#1"
-    assert took < 5 * BUDGET
+    assert took < 7 * BUDGET
     answer, took = timed(lambda: cache.get_or_load("l", origin.loader("l"), ttl=60))
     assert answer == "l#1"
-    assert took < 1.5 * BUDGET
+    assert took < 3 * BUDGET
     own_redis_server.resume()
     until(lambda: cache.gateway.breaker.state is State.CLOSED, "it was taken up")
 

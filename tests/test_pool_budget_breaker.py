@@ -169,7 +169,7 @@ def test_a_request_spends_its_budget_once(own_redis_server, namespace):
             with pytest.raises(StoreUnavailable) as caught:
                 gateway.run([("PING",)])
             refused += "spent" in str(caught.value)
-    assert time.monotonic() - started < 2 * 0.2
+    assert time.monotonic() - started < 10 * 0.2  # were each to take it: twenty times
     assert refused == 19
     own_redis_server.resume()
     gateway.close()
