@@ -206,3 +206,24 @@ def test_an_application_that_is_slow_is_spared_by_what_is_stale(
     go.set()
     until(lambda: stage.get().body == b"late", "what came late is served")
     assert body.closed == 1
+
+
+def test_who_says_who_he_is_waits_once_at_most(make_cache: Callable[..., TieredCache]) -> None:
+    """Answers that are for their askers alone are not made one after the other."""
+    stage = Stage(make_cache(), checked=False, uncacheable_for=60)
+    lock, go, runs = threading.Lock(), threading.Event(), []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with lock:
+            runs.append(environ["HTTP_COOKIE"])
+        if len(runs) > 1:
+            assert go.wait(PATIENCE)
+        start_response("200 OK", [("Cache-Control", "max-age=60"), *PLAIN])
+        return [environ["HTTP_COOKIE"].encode()]
+
+    stage.script.answer = app
+    assert stage.get(headers={"Cookie": "0"}).body == b"0"
+    futures = [begin(lambda n=n: stage.get(headers={"Cookie": str(n)})) for n in range(1, 5)]
+    until(lambda: len(runs) == 5, "all are inside together")
+    go.set()
+    assert [future.result(PATIENCE).body for future in futures] == [b"1", b"2", b"3", b"4"]

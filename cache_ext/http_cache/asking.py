@@ -87,6 +87,8 @@ class Asker:
         self._time = time
         self._monotonic = monotonic
         self._admits = admits
+        self.credentials = frozenset(name.lower() for name in options.credentials)
+        """Lower-case names of the request fields that say who asks."""
         self._shown = frozenset(map(environ_name, (name.lower() for name in options.shown)))
 
     def loader(
@@ -170,7 +172,7 @@ class Asker:
         return None
 
     def _judge(self, environ: Environ, status: int, headers: Headers) -> Verdict:
-        shown = [name.lower() for name in self._options.credentials if environ_name(name.lower()) in environ]
+        shown = [name for name in self.credentials if environ_name(name) in environ]
         verdict = judge(status, headers, Directives(joined(headers, "cache-control")), credentials=shown)
         if not verdict.refusal and not self._admits(environ, headers):
             return Verdict("variants", for_others=True)

@@ -23,6 +23,8 @@ from cache_ext.loading.loaded import Loaded
 from cache_ext.reading.found import Found
 from cache_ext.reading.slot import Slot
 
+_WITH_CREDENTIALS = "#who"
+"""Marks keys that are not worth waiting for if one says who asks."""
 _ATTEMPTS = 3
 """Responses of other choices that a request may be handed before it asks for itself."""
 
@@ -89,7 +91,7 @@ class Considerer:
                 return self._passage.through(
                     self._gives_up, environ, start_response, "MISS", "fwd=miss; fwd-status=504"
                 )
-            if rules.no_store or sight.private or self._uncacheable.has(sight.key):
+            if rules.no_store or self._goes_alone(environ, sight):
                 break
             if (answer := self._load(environ, start_response, sight, rules)) is not None:
                 return answer
@@ -103,6 +105,17 @@ class Considerer:
             stored = None
         private = stored is not None and not stored.parts.for_all and self._tells_who(environ)
         return Sight(key, tags, found, stored, mark, private)
+
+    def _goes_alone(self, environ: Environ, sight: Sight) -> bool:
+        """Tell whether the request is not to wait for others, nor they for it.
+
+        A range of what is not stored is for the application, which may know how to give it.
+        """
+        if sight.private or self._uncacheable.has(sight.key):
+            return True
+        if sight.stored is None and "HTTP_RANGE" in environ:
+            return True
+        return self._tells_who(environ) and self._uncacheable.has(sight.key + _WITH_CREDENTIALS)
 
     def _tells_who(self, environ: Environ) -> bool:
         return any(name in environ for name in self._credentials)
@@ -198,6 +211,8 @@ class Considerer:
 
         def noting() -> Loaded:
             loaded = load()
+            if run.verdict.refusal in self._asker.credentials:
+                self._uncacheable.add(sight.key + _WITH_CREDENTIALS)
             if run.verdict.refusal and not run.verdict.for_others and run.status < 500:
                 self._uncacheable.add(sight.key)
                 if sight.found.slot is not None:

@@ -54,7 +54,7 @@ def judge(status: int, headers: Headers, directives: Directives, *, credentials:
     if (refusal := _shares(directives, credentials)) is not None:
         return refusal
     if joined(headers, "set-cookie") is not None and "set-cookie" not in withheld(directives):
-        return Verdict("set-cookie", for_others=True)
+        return Verdict("set-cookie")
     if "*" in list_parts(joined(headers, "vary") or ""):
         return Verdict("vary")
     says = any(name in directives for name in ("public", "max-age", "s-maxage", "private"))
