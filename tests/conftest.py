@@ -19,7 +19,7 @@ from tests.leaks import find_leaks, take_census
 from tests.postgres import PostgresServer
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 from tests.session_stage import Shop
-from tests.varnish import Varnish
+from tests.varnish import Varnish, find_program
 
 pytest_plugins = ["cache_ext.testing.fixtures", "tests.turns"]
 
@@ -256,3 +256,12 @@ def make_shop(redis_url: str, namespace: str) -> Iterator[Callable[..., Shop]]:
 def shop(make_shop: Callable[..., Shop]) -> Shop:
     """A shop."""
     return make_shop()
+
+
+@pytest.fixture(scope="session")
+def varnishd() -> str:
+    """The program of Varnish."""
+    try:
+        return find_program()
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))

@@ -310,6 +310,17 @@ def test_what_means_the_same_selects_the_same(stage: Stage, name: str, one: str,
     assert stage.get(headers={name: other}).outcome == "HIT"
 
 
+def test_what_selects_may_change(stage: Stage) -> None:
+    """RFC 9111, 4.1: a response is used only for requests that agree in the fields which it names itself."""
+    stage.script.says("max-age=60", ("Vary", "X-Kind"))
+    stage.get()
+    stage.script.says("max-age=60", ("Vary", "X-Kind, X-Other"))
+    a, b = {"X-Kind": "k", "X-Other": "a"}, {"X-Kind": "k", "X-Other": "b"}
+    assert stage.get(headers=a).body == b"answer 2"
+    assert stage.get(headers=b).body == b"answer 3"
+    assert stage.get().outcome == "HIT"
+
+
 def test_variants_end_together(stage: Stage) -> None:
     """RFC 9111, 4.4: an unsafe method ends all responses of its URL."""
     stage.script.says("max-age=60", ("Vary", "X-Kind"))
@@ -361,7 +372,10 @@ def test_a_validation_may_bring_a_new_response(stage: Stage, clock: FakeClock) -
     assert (stage.get().body, stage.get()["ETag"]) == (b"answer 2", '"v2"')
 
 
-def test_a_304_about_another_response_is_not_believed(stage: Stage, clock: FakeClock) -> None:
+@pytest.mark.parametrize("tags", [['"v9"'], ['"v1"', '"v9"']])
+def test_a_304_about_another_response_is_not_believed(
+    stage: Stage, clock: FakeClock, tags: list[str]
+) -> None:
     """RFC 9111, 4.3.4: with another validator it freshens nothing; a whole response is asked for."""
     stage.script.says("max-age=60", ("ETag", '"v1"'))
     stage.get()
@@ -369,7 +383,7 @@ def test_a_304_about_another_response_is_not_believed(stage: Stage, clock: FakeC
 
     def confused(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
         if "HTTP_IF_NONE_MATCH" in environ:
-            start_response("304 Not Modified", [("ETag", '"v9"')])
+            start_response("304 Not Modified", [("ETag", tag) for tag in tags])
             return []
         start_response("200 OK", [("ETag", '"v9"'), ("Content-Type", "text/plain")])
         return [b"whole"]
@@ -495,6 +509,22 @@ def test_never_stale_past_a_prohibition(stage: Stage, clock: FakeClock, said: st
     stage.get()
     clock.advance(70)
     stage.script.status = "500 Oh"
+    assert stage.get().status == 500
+    assert stage.get(headers={"Cache-Control": "stale-if-error=300"}).status == 500
+
+
+def test_never_stale_past_an_invalidation_while_the_application_fails(stage: Stage, clock: FakeClock) -> None:
+    """What is invalidated while one waits for an answer that is an error does not serve instead."""
+    stage.script.says("max-age=60, stale-if-error=300", ("Surrogate-Key", "things"))
+    stage.get()
+    clock.advance(70)
+
+    def failing(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+        stage.cache.invalidate_tags("things")
+        start_response("500 Oh", [("Content-Type", "text/plain")])
+        return [b"oh"]
+
+    stage.script.answer = failing
     assert stage.get().status == 500
 
 

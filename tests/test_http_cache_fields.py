@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cache_ext.http_cache.fields import (
@@ -76,6 +78,13 @@ def test_what_is_absent_says_nothing() -> None:
 def test_a_prohibition_counts_however_it_is_written(value: str) -> None:
     """RFC 9111, 5.2: names have no case; a quote that does not end hides nothing."""
     assert "no-store" in Directives(value)
+
+
+def test_hostile_quotes_are_read_in_linear_time() -> None:
+    """A field of escaped quotes without end costs no more than its length: seconds would be its square."""
+    began = time.process_time()
+    assert "no-store" in Directives('x="' + '\\"' * 100_000 + ", no-store")
+    assert time.process_time() - began < 5.0
 
 
 def test_what_is_quoted_is_no_directive() -> None:

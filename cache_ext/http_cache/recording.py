@@ -31,7 +31,6 @@ class Answer:
         self.headers: list[tuple[str, str]] = []
         self._begun: list[bytes] = []
         self._sent = False
-        self._closed = False
         self._body: Iterable[bytes] = app(environ, self._start)
         try:
             self._rest = iter(self._body)
@@ -67,11 +66,9 @@ class Answer:
 
     def close(self) -> None:
         """Tell the application that nobody wants more; once."""
-        if not self._closed:
-            self._closed = True
-            close = getattr(getattr(self, "_body", None), "close", None)
-            if close is not None:
-                close()
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the chunks of the body, written or returned, in order."""
