@@ -10,6 +10,7 @@ from typing import Annotated
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from msgspec import Meta, Struct
 
+from blueprints.audited import own_change, record
 from blueprints.bodies import read_json
 from blueprints.errors import problem_response
 from blueprints.parameters import Query
@@ -18,8 +19,9 @@ from cache_ext.sessions.cross_site import is_cross_site
 from cache_ext.sessions.sessions import SessionInfo
 from shivx.accounts.login import LoginRefused
 from shivx.addresses import address_subject
+from shivx.audit.events import Outcome
 from shivx.errors import Forbidden, NotFound, Refused
-from shivx.identity import Via, caller_of
+from shivx.identity import Caller, Via, caller_of
 from shivx.times import format_time
 from shivx.wiring import Services, services_of
 
@@ -27,6 +29,8 @@ auth = Blueprint("auth", __name__, url_prefix="/api/auth")
 
 MAX_TEXT = 1024
 """Characters of a name or password, before it is looked at."""
+SHOWN_CHARACTERS = 8
+"""Of a session's name in the audit: enough to know it by."""
 _SESSION = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _CROSS_SITE = "This was sent by another site, and a session's cookie is no permission for that."
 _NO_FIT = "Name or password is wrong."
@@ -70,6 +74,8 @@ def login() -> Response:
     if isinstance(found, LoginRefused):
         return _refusal(found)
     services.sessions.sign_in(found.id, found.epoch)
+    entered = Caller(found.tier, f"account:{found.id}", Via.SESSION, found.id, found.name)
+    record("auth.login", Outcome.NOTED, caller=entered)
     return jsonify(account=found.id, username=found.name, tier=found.tier)
 
 
@@ -78,6 +84,8 @@ def logout() -> tuple[str, int]:
     """End the session, if there is one."""
     Query(request.environ).finish()
     _services().sessions.sign_out()
+    if caller_of(request.environ).via is Via.SESSION:
+        record("auth.logout", Outcome.NOTED)
     return "", HTTPStatus.NO_CONTENT
 
 
@@ -112,12 +120,13 @@ def revoke_others() -> tuple[str, int]:
         everything = query.boolean("all", default=False)
     account, _ = _owner()
     services = _services()
-    epoch = services.access.accounts.bump_epoch(account).epoch
-    if everything:
-        services.sessions.revoke_all(account)
-        services.sessions.sign_out()
-    else:
-        services.sessions.revoke_all(account, but=services.sessions.sign_in(account, epoch))
+    with own_change("sessions.revoke_all", "this one as well" if everything else "all others"):
+        epoch = services.access.accounts.bump_epoch(account).epoch
+        if everything:
+            services.sessions.revoke_all(account)
+            services.sessions.sign_out()
+        else:
+            services.sessions.revoke_all(account, but=services.sessions.sign_in(account, epoch))
     return "", HTTPStatus.NO_CONTENT
 
 
@@ -128,10 +137,11 @@ def revoke_session(session: str) -> tuple[str, int]:
     account, mine = _owner()
     if not _SESSION.fullmatch(session):
         raise NotFound("there is no such session")
-    if session == mine:
-        _services().sessions.sign_out()
-    elif not _services().sessions.revoke(account, session):
-        raise NotFound("there is no such session")
+    with own_change("sessions.revoke", f"session {session[:SHOWN_CHARACTERS]}…"):
+        if session == mine:
+            _services().sessions.sign_out()
+        elif not _services().sessions.revoke(account, session):
+            raise NotFound("there is no such session")
     return "", HTTPStatus.NO_CONTENT
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from flask import Blueprint, Response, current_app, jsonify, request
 from msgspec import Meta, Struct
 
+from blueprints.audited import own_change
 from blueprints.bodies import read_json
 from blueprints.parameters import Query
 from shivx.accounts.api_keys import MAX_KEYS, ApiKey
@@ -65,7 +66,8 @@ def create_key() -> tuple[Response, int]:
     caller, account = _owner()
     body = read_json(request, NewKeyBody)
     end = None if body.expires_at is None else parse_time(str(body.expires_at), "expires_at") / 1000
-    made = services_of(current_app).access.keys.create(account, body.name, body.scopes, end, caller)
+    with own_change("keys.create", body.name):
+        made = services_of(current_app).access.keys.create(account, body.name, body.scopes, end, caller)
     return jsonify(id=made.id, key=made.text), 201
 
 
@@ -74,7 +76,8 @@ def revoke_key(key: int) -> tuple[str, int]:
     """End one of the caller's keys, for all processes."""
     Query(request.environ).finish()
     _, account = _owner()
-    services_of(current_app).access.keys.revoke(min(key, MAX_ID), account)
+    with own_change("keys.revoke", f"key {key}"):
+        services_of(current_app).access.keys.revoke(min(key, MAX_ID), account)
     return "", 204
 
 

@@ -168,9 +168,12 @@ def document(
 
 def retry_after(error: Exception) -> int | None:
     """Return the Retry-After that goes with *error*: whole seconds, 1 to `MAX_RETRY_AFTER`; None for most."""
-    if KINDS[_code(error)].status != HTTPStatus.SERVICE_UNAVAILABLE:
+    status = KINDS[_code(error)].status
+    if status not in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         return None
     seconds = getattr(error, "retry_after", 1.0)
+    if seconds is None:
+        return None
     return min(max(math.ceil(seconds), 1), MAX_RETRY_AFTER) if math.isfinite(seconds) else MAX_RETRY_AFTER
 
 

@@ -53,9 +53,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
     front = open_front(app.wsgi_app, services.cache, answer_outside, services.cdn)
-    app.wsgi_app = front  # type: ignore[method-assign]
-    app.wsgi_app = Gate(  # type: ignore[method-assign]
-        app.wsgi_app,
+    gate = Gate(
+        front,
         identify=services.access.identities.identify,
         limiter=services.limiter,
         limits={tier: getattr(settings, f"limit_{tier.value}") for tier in Tier},
@@ -64,7 +63,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         cost_of=CostTable(app.url_map, COSTS).cost_of,
     )
     cors = Cors(settings.cors_origins)
-    app.wsgi_app = Envelope(app.wsgi_app, cors, denials_to(services.audit))  # type: ignore[method-assign]
+    denied = denials_to(services.audit)
+    app.wsgi_app = Envelope(gate, cors, denied, gate.figures)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

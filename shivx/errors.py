@@ -104,7 +104,15 @@ class DatabaseUnavailable(ShivxError):
 
 
 class TooManyRequests(ShivxError):
-    """The limit is used up; the message, which clients see, says whose."""
+    """The limit is used up; the message, which clients see, says whose.
+
+    Args:
+        retry_after: seconds to wait; None if whoever answers says it anyway.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NotCached(ShivxError):

@@ -77,6 +77,13 @@ class Gate:
         with budget(self._seconds):
             return self._pass(environ, start_response)
 
+    def figures(self, environ: Environ) -> Headers:
+        """Return what an answer that costs nothing, whoever it is for, tells of its address' limit."""
+        caller = anonymous(environ)
+        with budget(self._seconds):
+            decision = self._limiter.check(caller.subject, self._limits[caller.tier], 0)
+        return limit_headers(caller.tier, decision)
+
     def _pass(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = "/" + str(environ.get("PATH_INFO", "")).lstrip("/")  # as the router reads it
         caller, refusal = anonymous(environ), None

@@ -27,6 +27,8 @@ class Counted:
 
     allowed: bool
     retry_after: float
+    remaining: int
+    renews: int
 
 
 class CountingLimiter:
@@ -38,9 +40,9 @@ class CountingLimiter:
     def check(self, subject: str, limit: int, cost: int = 1, window: float = 60.0) -> Counted:
         """Tell whether *subject* may do one more, and count it if so."""
         if self.counts[subject] + cost > limit:
-            return Counted(False, 17.0)
+            return Counted(False, 17.0, limit - self.counts[subject], 17)
         self.counts[subject] += cost
-        return Counted(True, 0.0)
+        return Counted(True, 0.0, limit - self.counts[subject], 17)
 
 
 @dataclass(frozen=True)

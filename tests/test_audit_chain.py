@@ -271,6 +271,20 @@ def test_pages_go_back_from_the_newest(books: Books) -> None:
     assert (told, third.next) == ([[5, 4], [3, 2], [1]], None)
 
 
+def test_a_page_is_never_longer_than_asked_for(books: Books) -> None:
+    """What is being counted still counts for the first one; no row is lost between it and the next."""
+    for action in ("x", "y", "z"):
+        books.deny(action=action)
+    told = []
+    for limit in (1, 3, 4, 7, 8, 20):
+        first = books.audit.page(limit)
+        rest = books.audit.page(20, first.next).rows if first.next is not None else []
+        assert len(first.open) + len(first.rows) == min(limit, 8)
+        assert [row.number for row in (*first.rows, *rest)] == [5, 4, 3, 2, 1]
+        told.append((len(first.open), first.next))
+    assert told == [(1, 6), (3, 6), (3, 5), (3, 2), (3, None), (3, None)]
+
+
 def test_a_count_that_is_changed_while_open_is_found(tmp_path: Path) -> None:
     """While it is open by verify, and when it is settled by a row of its own."""
     now = [START]

@@ -96,7 +96,7 @@ def test_reads_are_counted_by_reader_and_minute(books: Books) -> None:
     for caller in (ADMIN, ADMIN, STRANGER):
         books.audit.record(caller, "admin.read", "/api/admin/audit", Outcome.READ, *HERE)
     books.audit.flush()
-    assert sorted((event.subject, event.count) for event in books.audit.page(1).open) == [
+    assert sorted((event.subject, event.count) for event in books.audit.page(2).open) == [
         ("account:1", 2),
         ("address:203.0.113.7", 1),
     ]
@@ -117,6 +117,18 @@ def test_a_flood_of_strangers_is_bounded_and_hides_no_account(books: Books) -> N
     assert len(told) == bounds.ROWS_A_MINUTE + 2
     assert told["address:others", "others"] == 500
     assert told["account:1", "admin.flush"] == 1
+
+
+def test_a_flood_of_requests_hides_no_denial(books: Books) -> None:
+    """What is beyond a limit has bounds of its own, and is counted beyond them."""
+    for number in range(bounds.ROWS_A_MINUTE + 5):
+        books.audit.record(stranger(number), "unknown route", "/x", Outcome.LIMITED, *HERE)
+    books.audit.flush()
+    books.deny()
+    told = {(row["outcome"], row["subject"]): row["count"] for row in books.rows(counts)}
+    assert told["limited", "address:others"] == 5
+    assert told["denied", STRANGER.subject] == 1
+    assert len(told) == bounds.ROWS_A_MINUTE + 2
 
 
 def test_denials_of_a_day_are_bounded(

@@ -140,6 +140,19 @@ def test_a_preflight_is_answered_without_asking_anybody(site: Site) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_a_preflight_tells_what_is_left_and_takes_nothing(clock: FakeClock) -> None:
+    """The figures of the address, like every answer of the API; it is answered where nothing is left, too."""
+    with site_with(clock, SHOP, limit_anonymous=2) as site:
+        told = []
+        for _ in range(3):
+            answer = site.client.options(PRICE, headers={"Origin": SHOP, **PREFLIGHT})
+            assert answer.status_code == 204
+            assert answer.headers["RateLimit-Policy"] == '"anonymous";q=2;w=60'
+            assert (answer.headers["X-RateLimit-Limit"], "RateLimit" in answer.headers) == ("2", True)
+            told += [answer.headers["X-RateLimit-Remaining"], site.get(PRICE).status_code]
+    assert told == ["2", 200, "1", 200, "0", 429]
+
+
 def test_options_without_origin_is_no_preflight(site: Site) -> None:
     """Flask answers it, with the methods that there are."""
     assert "GET" in site.client.options(PRICE).headers["Allow"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from sqlalchemy import event
 
 from shivx.accounts.identities import address_subject
 from shivx.accounts.key_text import make_key
-from shivx.errors import Refused
+from shivx.errors import Refused, TooManyRequests
 from shivx.identity import Tier, Via
 from tests.accounts_stage import Session, sqlite_url
 
@@ -174,3 +175,61 @@ def test_no_header_makes_anybody_somebody(office, owner):
     """Names that proxies and programs use for identities mean nothing."""
     for name in ("X_REMOTE_USER", "REMOTE_USER", "X_TIER", "X_ACCOUNT", "SHIVX_CALLER", "X_FORWARDED_USER"):
         assert office.identify(**{f"HTTP_{name}": "owner"}).tier is Tier.ANONYMOUS
+
+
+@pytest.fixture
+def statements(office):
+    """What the database was asked."""
+    asked = []
+
+    def note(connection, cursor, statement, *rest):
+        asked.append(statement)
+
+    with office.app.app_context():
+        engine = office.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def guess(office, address="203.0.113.7"):
+    """Present a key that nobody has; return what is said to that."""
+    with pytest.raises((Refused, TooManyRequests)) as refused:
+        office.identify(HTTP_X_API_KEY=make_key(), REMOTE_ADDR=address)
+    return refused.value
+
+
+def test_guesses_soon_no_longer_reach_the_database(office, statements):
+    """As many as an address has requests; then it is told to wait, and others are looked up as before."""
+    limit = office.settings.limit_anonymous
+    assert {type(guess(office)) for _ in range(limit)} == {Refused}
+    reached = len(statements)
+    assert reached >= limit
+    told = [guess(office) for _ in range(5)]
+    assert [(type(each), each.retry_after) for each in told] == [(TooManyRequests, 17)] * 5
+    assert len(statements) == reached
+    assert type(guess(office, "198.51.100.1")) is Refused
+    assert len(statements) > reached
+
+
+def test_a_key_that_is_known_works_beside_guesses(office, key):
+    """From the same address; one that would have to be looked up waits, and works from elsewhere."""
+    assert office.identify(HTTP_X_API_KEY=key).via is Via.KEY
+    other = office.keys.create(office.accounts.create("other", Tier.PREMIUM).id, "bot", ["read"]).text
+    for _ in range(office.settings.limit_anonymous):
+        guess(office)
+    assert office.identify(HTTP_X_API_KEY=key).via is Via.KEY
+    with pytest.raises(TooManyRequests):
+        office.identify(HTTP_X_API_KEY=other)
+    assert office.identify(HTTP_X_API_KEY=other, REMOTE_ADDR="198.51.100.1").via is Via.KEY
+
+
+def test_looking_up_good_keys_is_no_guessing(office, owner):
+    """However many come from one address; nor is what cannot be a key."""
+    for number in range(office.settings.limit_anonymous + 5):
+        account = office.accounts.create(f"owner-{number}", Tier.PREMIUM)
+        text = office.keys.create(account.id, "bot", ["read"]).text
+        assert office.identify(HTTP_X_API_KEY=text).account == account.id
+        with pytest.raises(Refused):
+            office.identify(HTTP_X_API_KEY="garbage")
+    assert not office.limiter.counts.total()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
 from flask import Flask
@@ -11,10 +12,11 @@ from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.keys import keys
 from cache_ext import CacheSettings
 from cache_ext.limits.limiter import Limiter
+from shivx.audit.audit import Audit
 from shivx.gate import Gate
 from shivx.identity import Tier
 from shivx.times import format_time
-from tests.accounts_stage import Session, sqlite_url
+from tests.accounts_stage import SECRET, Session, sqlite_url
 
 PATH = "/api/auth/keys"
 
@@ -26,10 +28,17 @@ def empty_database_url(tmp_path):
 
 
 @pytest.fixture
-def site(office):
+def site(office, tmp_path):
     """The routes on an office, with a client that has the session of an admin."""
     app: Flask = office.app
-    app.extensions["shivx"] = office  # `access` is all that the views ask it for
+    with closing(Audit(office.database, [SECRET], tmp_path)) as audit:
+        office.audit = audit
+        yield client_of(app, office)
+
+
+def client_of(app, office):
+    """Return a client of the routes."""
+    app.extensions["shivx"] = office  # `access` and `audit` are all that the views ask it for
     register_error_handlers(app)
     app.register_blueprint(keys)
     app.wsgi_app = Gate(

@@ -23,6 +23,7 @@ from shivx.errors import (
     OriginError,
     OriginInvalid,
     OriginUnavailable,
+    TooManyRequests,
     UnknownPair,
     UnknownSource,
     UnknownToken,
@@ -110,6 +111,12 @@ def test_error_maps_to_its_problem(answer_to, error, status, code, errors):
     assert answer.headers["Cache-Control"] == "no-store"
     assert ("Retry-After" in answer.headers) == (status == 503)
     assert problem(error) == told
+
+
+def test_a_limit_says_how_long_to_wait_if_it_knows(answer_to):
+    """Whole seconds, rounded up; the usual one leaves it to the gate, which knows."""
+    assert answer_to(TooManyRequests("x", 7.2), "/fail").headers["Retry-After"] == "8"
+    assert "Retry-After" not in answer_to(TooManyRequests("x"), "/fail").headers
 
 
 def test_unknown_pair_of_a_list_names_the_list(answer_to):

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from flask import Flask
 
 from cache_ext import TieredCache
+from cache_ext.limits.limiter import Limiter
 from shivx.accounts.accounts import Accounts
 from shivx.accounts.api_keys import ApiKeys
 from shivx.accounts.database import Database, open_database
 from shivx.accounts.facts import register_identities
+from shivx.accounts.guesses import Guesses
 from shivx.accounts.identities import Identities, SessionReader
 from shivx.accounts.last_used import LastUsed
-from shivx.accounts.login import Limiter, Login
+from shivx.accounts.login import Login
 from shivx.accounts.passwords import Passwords
 from shivx.config import Settings
 
@@ -46,7 +48,7 @@ def open_access(
 
     Args:
         cache: where what is known of accounts and keys is kept.
-        limiter: counts logins; None for tests.
+        limiter: counts logins and guesses of keys; None for tests.
         sessions: reads those of requests; None if there are none.
         passwords: other costs than the usual, for tests.
     Raises:
@@ -57,10 +59,11 @@ def open_access(
     passwords = passwords or Passwords()
     accounts = Accounts(database, cache, passwords)
     keys = ApiKeys(database, cache)
+    guesses = None if limiter is None else Guesses(limiter, settings.limit_anonymous)
     return Access(
         database,
         accounts,
         keys,
         Login(accounts, passwords, limiter),
-        Identities(accounts, keys, LastUsed(database), sessions),
+        Identities(accounts, keys, LastUsed(database), guesses, sessions),
     )

@@ -150,12 +150,14 @@ class ApiKeys:
         self._cache.invalidate_tags(account_tag(owner))
         return owner
 
-    def find(self, text: str) -> KeyFacts | None:
+    def find(self, text: str, may_look: Callable[[], None] = lambda: None) -> KeyFacts | None:
         """Return what the key *text* is good for, None if there is none; it may have expired by now.
 
         What cannot be a key costs nothing, what is none one look into cache and database: neither keeps
         anything of it.
 
+        Args:
+            may_look: called before the database is asked; what it raises is raised.
         Raises:
             DatabaseUnavailable: the cache does not know it, and the database does not answer.
         """
@@ -163,7 +165,10 @@ class ApiKeys:
         if digest is None or self._is_unknown(digest):
             return None
         found = self._cache.get(api_key_key(digest.hex()), sensitive=True)
-        return found if isinstance(found, KeyFacts) else self._load(digest)
+        if isinstance(found, KeyFacts):
+            return found
+        may_look()
+        return self._load(digest)
 
     def _load(self, digest: bytes) -> KeyFacts | None:
         """Return the key's facts from the database; they are kept only if there is a key."""

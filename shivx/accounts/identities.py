@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from shivx.accounts.accounts import Accounts, UnknownAccount
 from shivx.accounts.api_keys import ApiKeys
-from shivx.accounts.facts import Account
+from shivx.accounts.facts import Account, KeyFacts
+from shivx.accounts.guesses import Guesses
 from shivx.accounts.last_used import LastUsed
 from shivx.accounts.scopes import SCOPES_OF
 from shivx.addresses import address_subject
@@ -43,6 +44,7 @@ class Identities:
     """Finds out who makes a request.
 
     Args:
+        guesses: counts those of keys; None to let everybody guess, in tests.
         sessions: None if there are none.
         now: Unix seconds.
     """
@@ -52,12 +54,14 @@ class Identities:
         accounts: Accounts,
         keys: ApiKeys,
         last_used: LastUsed,
+        guesses: Guesses | None = None,
         sessions: SessionReader | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._accounts = accounts
         self._keys = keys
         self._last_used = last_used
+        self._guesses = guesses
         self._sessions = sessions
         self._now = now
 
@@ -69,18 +73,19 @@ class Identities:
 
         Raises:
             Refused: the key is unknown, expired, revoked, its account disabled, or no key at all.
+            TooManyRequests: the key is not known here, and too many from this address were none.
             DatabaseUnavailable: that cannot be found out now.
         """
         text = presented_key(environ)
         if text is not None:
-            return self._by_key(text)
+            return self._by_key(text, environ)
         session = self._sessions.read(environ) if self._sessions is not None else None
         if session is not None and (account := self._believed(session)) is not None:
             return _caller(account, Via.SESSION, SCOPES_OF[account.tier])
         return Caller(Tier.ANONYMOUS, address_subject(environ.get("REMOTE_ADDR", "")))
 
-    def _by_key(self, text: str) -> Caller:
-        facts = self._keys.find(text)
+    def _by_key(self, text: str, environ: Mapping[str, Any]) -> Caller:
+        facts = self._found(text, environ)
         if facts is None or facts.account.disabled:
             raise Refused("the API key is not valid")
         if facts.expires_at is not None and facts.expires_at <= self._now():
@@ -88,6 +93,22 @@ class Identities:
         self._last_used.note(facts.id)
         scopes = facts.scopes & SCOPES_OF[facts.account.tier]
         return _caller(facts.account, Via.KEY, scopes, facts.id)
+
+    def _found(self, text: str, environ: Mapping[str, Any]) -> KeyFacts | None:
+        guesses = self._guesses
+        if guesses is None:
+            return self._keys.find(text)
+        address = address_subject(environ.get("REMOTE_ADDR", ""))
+        looked: list[None] = []
+
+        def may_look() -> None:
+            guesses.require(address)
+            looked.append(None)
+
+        facts = self._keys.find(text, may_look)
+        if facts is None and looked:
+            guesses.count(address)
+        return facts
 
     def _believed(self, session: SessionFacts) -> Account | None:
         """Return the session's account if the session is of its epoch, however genuine it looks."""

@@ -23,8 +23,6 @@ from shivx.errors import AuditUnavailable, DatabaseUnavailable
 from shivx.identity import Caller
 
 T = TypeVar("T")
-MAX_OPEN = 200
-"""Counts of minutes under way that a first page shows."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +37,7 @@ class Page(msgspec.Struct, frozen=True):
     """A page of the audit, newest first.
 
     Args:
-        open: what is being counted still; only before the newest row.
+        open: what is being counted still; only before the newest row, and no more than fits the page.
         next: the number below which the next page begins; None if there is none.
     """
 
@@ -128,7 +126,7 @@ class Audit:
                 _log.error("%s was %s, which cannot be recorded: %s", action, change.outcome, error)
 
     def page(self, limit: int, before: int | None = None) -> Page:
-        """Return at most *limit* rows numbered below *before*, from the newest if None.
+        """Return at most *limit* entries: rows numbered below *before*; if None what is open and the newest.
 
         Raises:
             AuditUnavailable: the database does not answer.
@@ -139,12 +137,12 @@ class Audit:
             lambda: self._database.read(
                 lambda session: (
                     read_page(session, limit + 1, before),
-                    read_counts(session, MAX_OPEN) if before is None else [],
+                    read_counts(session, limit) if before is None else [],
                 )
             )
         )
-        more = len(rows) > limit
-        return Page(rows[:limit], counted, rows[limit - 1].number if more else None)
+        shown, beyond = rows[: limit - len(counted)], rows[limit - len(counted) :]
+        return Page(shown, counted, beyond[0].number + 1 if beyond else None)
 
     def verify(self) -> Report:
         """Check the whole chain against its keys and its anchor; takes some seconds for a million rows.

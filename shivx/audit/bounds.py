@@ -1,4 +1,4 @@
-"""How much counting may cost: denials are what strangers can cause, and must not fill the disk."""
+"""How much counting may cost: what others than admins can cause must not fill the disk."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.orm import Session
 
-from shivx.audit.events import MINUTE_MS, Event, Outcome
+from shivx.audit.events import BOUNDED, MINUTE_MS, Event
 from shivx.audit.tables import chain, counts
 
 ROWS_A_MINUTE = 60
-"""Of denials that have a row of their own, for those with an account and for those without."""
+"""Of each outcome, that have a row of their own, for those with an account and for those without."""
 ROWS_A_DAY = 5000
-"""Likewise; with rows of some 400 bytes, at most 5 MB a day in all."""
+"""Likewise; with rows of some 400 bytes, at most 10 MB a day in all."""
 OTHERS = "others"
 _DAY_MS = 1440 * MINUTE_MS
 
@@ -23,13 +23,13 @@ def within_bounds(session: Session, event: Event) -> Event:
     """Return *event*, of which there is no row in its minute yet, or what it is to be counted under instead.
 
     Those with an account and those without have bounds of their own, so that a flood of strangers does not
-    hide what an account does.
+    hide what an account does; and so has each outcome, so that a flood of requests hides no denial.
     """
-    if event.outcome != Outcome.DENIED:
+    if event.outcome not in BOUNDED:
         return event
-    if _denials(session, counts, event, counts.c.minute == event.minute) < ROWS_A_MINUTE:
+    if _rows(session, counts, event, counts.c.minute == event.minute) < ROWS_A_MINUTE:
         day = event.at // _DAY_MS * _DAY_MS
-        rows = sum(_denials(session, table, event, table.c.at >= day) for table in (chain, counts))
+        rows = sum(_rows(session, table, event, table.c.at >= day) for table in (chain, counts))
         if rows < ROWS_A_DAY:
             return event
     return as_others(event)
@@ -43,7 +43,7 @@ def as_others(event: Event) -> Event:
     )
 
 
-def _denials(session: Session, table: Table, event: Event, *when: ColumnElement[bool]) -> int:
+def _rows(session: Session, table: Table, event: Event, *when: ColumnElement[bool]) -> int:
     whose: Callable[[object], ColumnElement[bool]] = (
         table.c.account.is_ if event.account is None else table.c.account.is_not
     )

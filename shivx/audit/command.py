@@ -14,6 +14,8 @@ from shivx.errors import ShivxError
 from shivx.times import format_time
 from shivx.wiring import services_of
 
+ABOVE_ALL = 2**63 - 1
+"""No row has a higher number."""
 WHOLE, DAMAGED, UNCHECKED = 0, 1, 2
 """Exit codes of ``--verify``: nothing is wrong; something is; some of it could not be checked."""
 
@@ -30,7 +32,7 @@ def audit(verifies: bool, limit: int, as_json: bool) -> None:
     try:
         if verifies:
             raise SystemExit(_verify(services.audit, as_json))
-        for row in reversed(services.audit.page(limit).rows):
+        for row in reversed(services.audit.page(limit, ABOVE_ALL).rows):
             click.echo(_line(row, as_json))
     except ShivxError as error:
         raise click.ClickException(str(error)) from None

@@ -22,7 +22,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 class Outcome(StrEnum):
     """How it went. INTENDED stands before each change; DONE, QUEUED or FAILED follows, if the process lives.
 
-    QUEUED: Redis is away and is told first of all when it is back. DENIED and READ are counted by the minute.
+    QUEUED: Redis is away and is told first of all when it is back. DENIED, LIMITED (there were too many),
+    READ and NOTED (somebody did it to what is his own) are counted by the minute.
     """
 
     INTENDED = "intended"
@@ -30,10 +31,14 @@ class Outcome(StrEnum):
     QUEUED = "queued"
     FAILED = "failed"
     DENIED = "denied"
+    LIMITED = "limited"
     READ = "read"
+    NOTED = "noted"
 
 
-COUNTED = frozenset({Outcome.DENIED, Outcome.READ})
+COUNTED = frozenset({Outcome.DENIED, Outcome.LIMITED, Outcome.READ, Outcome.NOTED})
+BOUNDED = COUNTED - {Outcome.READ}
+"""Of what is counted, what others than admins can cause."""
 
 
 class Event(Struct, frozen=True):

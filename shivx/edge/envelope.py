@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Denied = Callable[[dict[str, Any], int], None]
 """Is told of each answer that denies: the environment and the status."""
-_DENIALS = {"401": 401, "403": 403}
+_DENIALS = {"401": 401, "403": 403, "429": 429}
 
 
 class Envelope:
@@ -25,12 +25,20 @@ class Envelope:
     Args:
         app: what answers.
         denied: what to do about a denial.
+        figures: returns what the answer to a preflight tells of the limit.
     """
 
-    def __init__(self, app: WSGIApplication, cors: Cors, denied: Denied) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        cors: Cors,
+        denied: Denied,
+        figures: Callable[[dict[str, Any]], Headers] = lambda environ: [],
+    ) -> None:
         self._app = app
         self._cors = cors
         self._denied = denied
+        self._figures = figures
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request of *environ*."""
@@ -49,7 +57,7 @@ class Envelope:
             preflight = self._cors.preflight(environ)
             if preflight is None:
                 return self._app(environ, start)
-            preflight.append(("X-Request-ID", request_id))
+            preflight += [*self._figures(environ), ("X-Request-ID", request_id)]
             add_security_headers(environ, preflight)
             start_response("204 No Content", preflight)
             return []
