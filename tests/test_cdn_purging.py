@@ -84,6 +84,19 @@ def test_too_many_names_are_everything(clock):
     assert set(ledger.take(clock.monotonic(), 9)) == {"*"}
 
 
+def test_what_could_not_be_purged_goes_to_the_end(clock):
+    """One batch that a CDN never takes keeps no other from its turn, nor makes it older than it is."""
+    ledger = Ledger("*", 15.0, 300.0)
+    ledger.add(["bad"], clock.monotonic())
+    clock.advance(200.0)
+    ledger.add(["good"], clock.monotonic())
+    ledger.put_back(ledger.take(clock.monotonic(), 1))
+    assert set(ledger.take(clock.monotonic(), 1)) == {"good"}
+    ledger.add(["good"], clock.monotonic())
+    clock.advance(101.0)
+    assert ledger.give_up(clock.monotonic()) == ["bad"]
+
+
 def test_what_is_given_up_is_told(clock):
     """After its time, counted from its invalidation, however often it was put back."""
     ledger = Ledger("*", 15.0, 300.0)
@@ -303,3 +316,16 @@ def test_closing_waits_for_a_purge_under_way(purging_of, cache: TieredCache):
     purger.free.set()
     closing.result(PATIENCE)
     assert not purging._worker._thread.is_alive()
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_nothing_but_names_is_taken_over(purging_of, redis_url, make_cache):
+    """Whoever can write to Redis can have answers purged, and send the CDN nothing else."""
+    cache, purger = connected(make_cache(redis_url)), WatchedPurger()
+    purging_of(cache, purger)
+    right = sorted(named(cache, "a"))[0]
+    for data in (None, [0.0], ["soon", [right]], [float("nan"), [right]]):
+        cache.hooks.emit(module.EVENT, data)
+    cache.hooks.emit(module.EVENT, [0.0, [right, "x" * 9_000, "a b", "a\r\nb: c", 7, "Ä" * 12]])
+    purger.until_asked(1)
+    assert purger.asked == [{right}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -17,6 +18,12 @@ _DIGEST_BYTES = 9
 """72 bits: among a million names, two are the same with a probability below one in a billion. If it happened,
 a purge would hit more than it must."""
 _KNOWN = 16_384
+_NAME = re.compile(r"[A-Za-z0-9_-]{12}\Z")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether *text* can be a name of `SurrogateNames`."""
+    return _NAME.match(text) is not None
 
 
 class SurrogateNames:

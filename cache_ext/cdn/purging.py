@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from cache_ext import events, metrics
 from cache_ext.cdn.ledger import MAX_NAMES, Ledger
-from cache_ext.cdn.names import SurrogateNames
+from cache_ext.cdn.names import SurrogateNames, is_name
 from cache_ext.cdn.purgers import BATCH, Purger
 from cache_ext.cdn.worker import GIVE_UP_AFTER, PurgeWorker
 from cache_ext.engine import TieredCache
@@ -117,10 +117,9 @@ class Purging:
 
     def _take_over(self, event: Event) -> None:
         seconds, names = event.data
-        self._worker.owe(_texts(names), min(float(seconds), self._again_after))
+        self._worker.owe(_valid(names), min(float(seconds), self._again_after))
 
 
-def _texts(names: Iterable[object]) -> list[str]:
-    """Return *names*, which came through Redis, if they are what they should be."""
-    texts = [name for name in names if isinstance(name, str) and name.isascii() and name.isprintable()]
-    return [name for name in texts if " " not in name]
+def _valid(names: Iterable[object]) -> list[str]:
+    """Return those of *names*, which came through Redis, that can be names: no other may reach the CDN."""
+    return [name for name in names if isinstance(name, str) and is_name(name)]
