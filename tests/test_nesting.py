@@ -297,3 +297,14 @@ def test_a_tag_that_is_asked_for_since_is_not_missed(make_cache, redis_url):
     assert cache.get_or_load("k", lambda: "tagged", tags=["red"]) == "tagged"
     cache.invalidate_tags("red")
     assert cache.get("k") is MISS
+
+
+def test_what_is_made_of_a_part_past_the_cache_is_not_stored(cache):
+    """It noted no version, so no invalidation of the part's tags would end it."""
+
+    def parent():
+        with cache.disabled():
+            return cache.get_or_load("part", lambda: "part", tags=["t"])
+
+    assert cache.get_or_load("parent", parent) == "part"
+    assert cache.get("parent") is MISS

@@ -118,7 +118,9 @@ class Fetcher:
         return results | rest, sight
 
     def _direct(self, job: Job) -> dict[str, Fetched | Exception]:
-        """Return each key of *job* from the loader, past the cache."""
+        """Return each key of *job* from the loader, past the cache: no version is noted."""
+        if (frame := current_frame()) is not None:
+            frame.torn = True
         values = job.loader(list(job.tags_of))
         results: dict[str, Fetched | Exception] = {}
         for key in job.tags_of:

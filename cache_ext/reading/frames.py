@@ -41,6 +41,7 @@ class Frame:
         self.early_at = math.inf
         """When the first of what it read is to be refreshed."""
         self.torn = False
+        """Whether its parts do not fit together, or one has nothing to show: what is made is not stored."""
 
     def accepts(self, slot: Slot) -> bool:
         """Tell whether *slot* was made under the versions that this load and those around it stand on."""
