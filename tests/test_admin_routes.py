@@ -238,6 +238,13 @@ def test_the_command_shows_and_verifies(site: Site) -> None:
     assert (verified.exit_code, verified.output.split(";")[0]) == (0, "2 rows, whole")
 
 
+def test_the_command_shows_rows_whatever_is_counted(site: Site) -> None:
+    """What is open does not take their place."""
+    ask(site, FLUSH, {"reason": "x"})
+    assert ask(site, FLUSH, {"reason": "x"}, NOBODY).status_code == 403
+    assert "cache.flush done" in run(site, "--limit", "1").output
+
+
 def test_the_command_finds_what_was_done_to_the_audit(site: Site) -> None:
     """It says which row, and exits with 1."""
     ask(site, FLUSH, {"reason": "x"})
