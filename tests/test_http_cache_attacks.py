@@ -11,9 +11,12 @@ import pytest
 from cache_ext import ConfigurationError, HttpCacheOptions, TieredCache
 from cache_ext.errors import UnsupportedValue
 from cache_ext.http_cache.keys import Places
+from cache_ext.http_cache.lookup import is_fresh
 from cache_ext.http_cache.stored import Parts, StoredResponse, decode_stored, encode_stored
+from cache_ext.reading.found import Found
 from tests.caches import connected
 from tests.http_stage import Stage, make_environ
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -207,8 +210,8 @@ def test_processes_share_what_is_stored(make_cache: Callable[..., TieredCache], 
     assert one.get(headers={"X-Kind": "a"}).outcome == "MISS"
     assert other.get(headers={"X-Kind": "a"}).outcome == "HIT"
     assert other.send("POST", body=b"x").status == 200
-    assert one.get().outcome == "MISS"
-    assert one.get(headers={"X-Kind": "a"}).outcome == "MISS"
+    until(lambda: one.get().outcome == "MISS", "the other process has heard of it")
+    until(lambda: one.get(headers={"X-Kind": "a"}).outcome == "MISS", "and of the other choices")
 
 
 def test_with_the_cache_off_everything_goes_through(make_cache: Callable[..., TieredCache]) -> None:
@@ -245,3 +248,14 @@ def test_what_http_does_not_allow_is_passed_on(make_cache: Callable[..., TieredC
     assert [stage.get().body for _ in range(2)] == [b"answer 1", b"answer 2"]
     with pytest.raises(UnsupportedValue):
         stage.cache.set("k", StoredResponse(msgspec.structs.replace(GOOD, etag="\n")), ttl=1)
+
+
+def test_what_nobody_can_check_is_fresh_for_a_moment_only(stage: Stage) -> None:
+    """While Redis is away, L1 serves responses as it serves values: for five seconds from their load."""
+    stage.get()
+    slot = stage.cache.runtime.near.get("http:{http://example.com/}")
+    assert slot is not None
+    for checked, fresh in ((True, True), (False, False)):
+        assert is_fresh(Found(slot, checked=checked), slot.loaded + 4.9)
+        assert is_fresh(Found(slot, checked=checked), slot.loaded + 5.1) is fresh
+        assert not is_fresh(Found(slot, checked=checked), slot.fresh_until)
