@@ -284,7 +284,7 @@ def test_what_is_not_for_everybody_is_not_shared_with_those_who_wait(app: Flask)
     second = begin(lambda: fetch(app))
     assert waiting.wait(5)
     gate.set()
-    cookies = {future.result(5).headers["Set-Cookie"] for future in (first, second)}
+    cookies = {future.result(10).headers["Set-Cookie"] for future in (first, second)}
     assert cookies == {"who=1; Path=/", "who=2; Path=/"}
 
 
@@ -302,7 +302,7 @@ def test_requests_at_the_same_time_ask_the_view_once(app: Flask) -> None:
     assert entered.wait(5)
     second = begin(lambda: fetch(app).text)
     gate.set()
-    assert (first.result(5), second.result(5)) == ("1", "1")
+    assert (first.result(10), second.result(10)) == ("1", "1")
 
 
 def test_authorization_goes_past_the_cache(app: Flask, client: FlaskClient) -> None:

@@ -81,7 +81,7 @@ def test_a_refresh_that_clear_passes_does_not_bring_it_back(make_cache, redis_ur
     assert cache.fetch("k", lambda: "old", policy=SHORT).value == "old"
     stop.wait()
     late = begin(lambda: make_cache(redis_url).clear())
-    assert late.result(5).applied
+    assert late.result(10).applied
     stop.go()
     until(lambda: not cache.runtime.flights._aloft, "it has landed")
     assert_gone(cache, SHORT, ["k"])

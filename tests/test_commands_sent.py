@@ -85,7 +85,7 @@ def use_everything(cache):
         until(lambda: held["renewed"] or cache.runtime._leases.renew(cache.runtime.store) is None, "renewed")
         return 1
 
-    begin(lambda: cache.get_or_load("slow", slow)).result(5)
+    begin(lambda: cache.get_or_load("slow", slow)).result(10)
     cache.invalidate_tags(*TAGS)
     cache.delete(*MANY)
     cache.clear()

@@ -241,7 +241,7 @@ def test_a_value_too_large_is_refused_at_set(make_cache, redis_url):
         cache.set("k", "x" * 1000)
     assert cache.get("k") == 1
     cache.delete("k")
-    assert begin(lambda: cache.get_or_load("k", lambda: 2)).result(2) == 2
+    assert begin(lambda: cache.get_or_load("k", lambda: 2)).result(10) == 2
 
 
 def test_a_value_too_large_is_answered_but_not_kept(make_cache, redis_url, origin):
@@ -276,7 +276,7 @@ def test_disabled_holds_for_its_thread_only(cache, origin):
     """Another thread still reads the cache."""
     cache.set("k", "kept")
     with cache.disabled():
-        assert begin(lambda: cache.get("k")).result(5) == "kept"
+        assert begin(lambda: cache.get("k")).result(10) == "kept"
 
 
 def test_null_and_disabled_caches_keep_nothing(make_cache, origin, redis_url):
@@ -346,7 +346,7 @@ def test_a_value_invalidated_during_the_failing_load_is_not_served_stale(cache, 
     origin.fail_with(LookupError("down"))
     origin.release()
     with pytest.raises(LookupError):
-        reading.result(5)
+        reading.result(10)
 
 
 def test_a_batch_loads_what_is_missing_only(cache, origin):

@@ -44,7 +44,7 @@ if child == 0:
     status = 1
     try:
         if shared:
-            until(lambda: cache.get("before") == "kept", "Redis answers the child", 5)
+            until(lambda: cache.get("before") == "kept", "Redis answers the child")
             connected(cache)
         names = sorted(thread.name for thread in threading.enumerate() if thread.daemon)
         assert names == (["cache-ext-backplane", "cache-ext-upkeep"] if shared else []), names
@@ -52,7 +52,7 @@ if child == 0:
             cache.gateway.breaker.failure("one")
         assert cache.get_or_load("child", lambda: "made") == "made"
         if scene != "loading":
-            assert begin(lambda: cache.get_or_load("slow", lambda: "child")).result(5) == "child"
+            assert begin(lambda: cache.get_or_load("slow", lambda: "child")).result(10) == "child"
         cache.invalidate_tags("t")
         cache.close()
         status = 0
@@ -68,11 +68,11 @@ _, status = os.waitpid(child, 0)
 assert status == 0, status
 if scene == "loading":
     hold.set()
-    assert loading.result(5) == "parent"
+    assert loading.result(10) == "parent"
 if shared:
-    until(lambda: cache.get("child") == "made", "the parent reads what the child made", 5)
+    until(lambda: cache.get("child") == "made", "the parent reads what the child made")
     from cache_ext import MISS
-    until(lambda: cache.get("before") is MISS, "the parent hears the child", 5)
+    until(lambda: cache.get("before") is MISS, "the parent hears the child")
 assert cache.get_or_load("parent", lambda: 1) == 1
 cache.close()
 print("fine")

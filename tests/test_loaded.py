@@ -69,7 +69,7 @@ def test_a_tag_learned_after_the_load_is_fenced(make_cache, redis_url, step, whe
     stop.wait()
     (cache if where == "here" else other).invalidate_tags(TAG, soft=soft)
     stop.go()
-    assert loading.result(5) == "old"
+    assert loading.result(10) == "old"
     source.value = "new"
     fresh = connected(make_cache(redis_url))
     for reader in (other, fresh):

@@ -501,7 +501,7 @@ def test_refresh_serves_the_old_value_meanwhile(make_cache: Callable[..., Tiered
     assert entered.wait(5)
     assert value() == "old"
     gate.set()
-    assert refreshing.result(5) == value() == "new"
+    assert refreshing.result(10) == value() == "new"
     mode[0] = "failing"
     with pytest.raises(LookupError):
         value.refresh()
@@ -529,7 +529,7 @@ def test_refresh_does_not_take_an_older_load(make_cache: Callable[..., TieredCac
     refreshing = begin(value.refresh)
     assert boarding.wait(5)
     gate.set()
-    assert (reading.result(5), refreshing.result(5), value()) == (1, 2, 2)
+    assert (reading.result(10), refreshing.result(10), value()) == (1, 2, 2)
 
 
 def test_refresh_that_an_invalidation_overtakes_is_not_kept(
@@ -551,7 +551,7 @@ def test_refresh_that_an_invalidation_overtakes_is_not_kept(
     assert entered.wait(5)
     connected(make_cache(redis_url)).invalidate_tags("t")
     gate.set()
-    assert refreshing.result(5) == 1
+    assert refreshing.result(10) == 1
     until(lambda: value() == 2, "the invalidation is heard")
 
 

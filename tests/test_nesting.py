@@ -176,8 +176,8 @@ def test_nobody_joins_a_load_older_than_the_frame(make_cache, redis_url):
     joins.wait()
     until(lambda: cache.runtime.flights._open["child"].done._cond._waiters, "the parent waits")
     go_on.set()
-    assert first.result(5) == "old"
-    assert second.result(5) == "[new]"
+    assert first.result(10) == "old"
+    assert second.result(10) == "[new]"
 
 
 def test_a_parent_ends_with_the_first_of_its_children(cache):
@@ -257,7 +257,7 @@ def test_a_circle_in_a_batch_blocks_no_other_key(cache):
 
     with pytest.raises(NestedLoadError):
         cache.get_or_load("k", load)
-    assert begin(lambda: cache.get_or_load("other", lambda: 2)).result(2) == 2
+    assert begin(lambda: cache.get_or_load("other", lambda: 2)).result(10) == 2
 
 
 def count_reads(cache):

@@ -294,4 +294,4 @@ def test_only_one_thread_probes_in_the_background(make_cache, own_redis_server):
     assert set(asked) <= {"cache-ext-upkeep"}
     own_redis_server.start()
     until(lambda: breaker.state is State.CLOSED, "the circuit is closed")
-    assert begin(lambda: cache.get_or_load("after", lambda: 1)).result(5) == 1
+    assert begin(lambda: cache.get_or_load("after", lambda: 1)).result(10) == 1

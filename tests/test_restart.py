@@ -127,7 +127,7 @@ def test_a_load_during_which_the_server_is_emptied_is_answered(make_cache, serve
     origin.wait_for_call("k")
     assert server.ask("FLUSHALL") == b"+OK"
     origin.release()
-    assert loading.result(5) == "k#1"
+    assert loading.result(10) == "k#1"
     assert connected(make_cache(server.url)).get("k") is MISS
 
 
@@ -283,7 +283,7 @@ def test_while_a_queued_invalidation_is_told_nobody_reads_past_it(make_cache, se
     started.wait(5)
     assert cache.get("k") is MISS
     go_on.set()
-    assert first.result(5) is MISS
+    assert first.result(10) is MISS
 
 
 def test_too_many_queued_invalidations_become_one(make_cache, server, monkeypatch):

@@ -288,7 +288,7 @@ def test_a_call_that_hangs_in_the_proxy_can_be_ended_by_closing_it(proxy: FaultP
     reading = begin(lambda: line.recv(1))
     proxy.close()
     with pytest.raises(ConnectionResetError):
-        reading.result(5)
+        reading.result(10)
 
 
 def test_the_fixture_is_a_cache_of_this_process(cache_ext_cache: TieredCache) -> None:
