@@ -47,6 +47,8 @@ MAY_READ_THE_WALL_CLOCK = {
     "stores/local.py",  # its own is the only clock there is
     "loading/leftovers.py",  # for the age of files, whose times are of that clock
     "hooks/emitting.py",  # tells hooks when an event was emitted; nothing is decided by it
+    "http_cache/door.py",  # Date and Expires are by that clock, which RFC 9111 compares them with
+    "http_cache/fields.py",  # the century of years with two digits (RFC 9110, section 5.6.7)
     "limits/limiter.py",  # without Redis, tells clients when a unit frees; nothing is decided by it
 }
 
