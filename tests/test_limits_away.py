@@ -211,7 +211,7 @@ sys.stdin.read()
 def test_nobody_waits_for_who_stands_still_with_the_lock(
     crew: list[Limiter], own_redis_server: RunningServer, tmp_path: Path
 ) -> None:
-    """One wait of 20 ms a second for all; the figures go on."""
+    """One wait of 0.1 s a second for all; the figures go on."""
     own_redis_server.kill()
     admitted(crew[0], "warm")
     (path,) = (tmp_path / "here").glob(f"*/{module.FILE_NAME}")
@@ -222,7 +222,7 @@ def test_nobody_waits_for_who_stands_still_with_the_lock(
         assert holder.stdout.readline() == b"held\n"
         began = time.monotonic()
         assert admitted(crew[0], "account:3", 200) == LIMIT
-        assert time.monotonic() - began < 2.0  # were each to wait: four seconds
+        assert time.monotonic() - began < 4.0  # were each to wait: twenty
     finally:
         holder.communicate()
 

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LINES = 4_096
 WAYS = 8
 """Lines that a subject may have."""
-PATIENCE = 0.02
+PATIENCE = 0.1
 """Seconds that one waits for the table's lock."""
 OPENING = 1.0
 """Seconds that one waits for it at first: another process may be making the table."""
