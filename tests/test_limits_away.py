@@ -199,6 +199,23 @@ def test_no_request_waits_for_a_redis_that_hangs(
     returned(crew[0])
 
 
+def test_who_still_goes_without_redis_has_no_second_share(
+    make_cache: Callable[..., TieredCache], own_redis_server: RunningServer, tmp_path: Path
+) -> None:
+    """Once another process of the host has told Redis, all have what was left: here nothing."""
+    caches = [connected(make_cache(own_redis_server.url, breaker_cooldown=each)) for each in (0.1, 60.0)]
+    quick, slow = (limiter_on(cache, None, tmp_path / "here") for cache in caches)
+    slow.check("account:2", LIMIT, 3)
+    own_redis_server.kill()
+    assert admitted(quick) + admitted(slow) == LIMIT
+    assert admitted(quick, "account:2", 4) == 4
+    own_redis_server.start()
+    returned(quick)
+    assert slow.check("account:1", LIMIT).alone
+    assert (admitted(slow), admitted(slow, "account:2")) == (0, LIMIT - 3 - 4)
+    assert admitted(quick) == 0
+
+
 HOLDER = """
 import fcntl, sys, time
 file = open(sys.argv[1], "r+b")

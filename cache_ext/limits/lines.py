@@ -71,6 +71,16 @@ class Line:
         until = self.figure_at + (SLICES + 1) * self.width / 1000
         return until if now < until else 0.0
 
+    def settle(self, now: float, told: int) -> None:
+        """Let it owe nothing, and go on from below what was admitted, for who still decides without Redis.
+
+        Args:
+            now: seconds.
+            told: units that Redis was told of, and that count still.
+        """
+        self.figure_at, self.left = now, max(0, self.left - told)
+        self.window.items = []
+
     def write(self) -> None:
         """Put it back as it is now."""
         table, at, place = self._table, self.at, self.place.encode()

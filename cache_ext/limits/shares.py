@@ -125,7 +125,9 @@ class Shares:
         with self._locked():
             line = self._line(check)
             until = line.figure_until(now)
-            left = min(check.limit, line.left) if until else check.limit
+            if not until:
+                line.left = check.limit
+            left = min(check.limit, line.left)
             answer = line.window.admit(int(now * 1000), left, check.cost, width)
             if answer.ready == 0 and check.cost:
                 line.used_at = now
@@ -158,10 +160,11 @@ class Shares:
             if not self.owes:
                 return
             lines, complete = self._owing(place, most)
-            now = int(self._monotonic() * 1000)
-            tell([debt for line in lines if (debt := _debt(line, now)).admitted])
-            for line in lines:
-                line.window.items = []
+            now = self._monotonic()
+            debts = [_debt(line, int(now * 1000)) for line in lines]
+            tell([debt for debt in debts if debt.admitted])
+            for line, debt in zip(lines, debts, strict=True):
+                line.settle(now, sum(units for _, units in debt.admitted))
                 line.write()
             if complete:
                 _OWES.pack_into(self._table, _OWES_AT, 0)
