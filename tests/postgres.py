@@ -52,7 +52,7 @@ class PostgresServer:
             os.chown(self.directory, NOBODY, NOBODY)
         try:
             self._make_data()
-            self._start()
+            self.start()
         except BaseException:
             shutil.rmtree(self.directory)
             raise
@@ -97,13 +97,32 @@ class PostgresServer:
 
     def close(self) -> None:
         """End the server, whoever is still connected, and remove its folder."""
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    def start(self) -> None:
+        """Start the server, be it anew, and return when it answers."""
+        settings = (*HASTE, "listen_addresses=", f"unix_socket_directories={self.directory}")
+        options = [part for setting in settings for part in ("-c", setting)]
+        command = [self._programs / "postgres", "-D", self._data, *options]
+        self._process = spawn(
+            [*self._unprivileged(), *command],
+            self.directory / "server.log",
+            cwd=Path("/"),
+            on_parent_death=signal.SIGQUIT,  # ends at once; SIGKILL would leave shared memory behind
+        )
+        until(self._answers_or_ended, "PostgreSQL answers", START_SECONDS)
+        if self._process.poll() is not None:
+            raise RuntimeError(f"PostgreSQL did not start:\n{(self.directory / 'server.log').read_text()}")
+
+    def stop(self) -> None:
+        """End the server, whoever is still connected."""
         self._process.send_signal(signal.SIGINT)  # SIGTERM would wait until the last client has gone
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self.directory)
 
     def _make_data(self) -> None:
         subprocess.run(
@@ -117,20 +136,6 @@ class PostgresServer:
             capture_output=True,
             cwd="/",
         )
-
-    def _start(self) -> None:
-        settings = (*HASTE, "listen_addresses=", f"unix_socket_directories={self.directory}")
-        options = [part for setting in settings for part in ("-c", setting)]
-        command = [self._programs / "postgres", "-D", self._data, *options]
-        self._process = spawn(
-            [*self._unprivileged(), *command],
-            self.directory / "server.log",
-            cwd=Path("/"),
-            on_parent_death=signal.SIGQUIT,  # ends at once; SIGKILL would leave shared memory behind
-        )
-        until(self._answers_or_ended, "PostgreSQL answers", START_SECONDS)
-        if self._process.poll() is not None:
-            raise RuntimeError(f"PostgreSQL did not start:\n{(self.directory / 'server.log').read_text()}")
 
     def _unprivileged(self) -> list[str]:
         """Return what starts a program as nobody, if pytest runs as root.

@@ -1,0 +1,68 @@
+"""PostgreSQL goes and comes back while the service runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cache_ext import TieredCache
+from shivx.identity import Tier
+from tests.accounts_stage import PASSWORD, Office
+from tests.postgres import PostgresServer
+from tests.servers import ServerAbsent, SharedServers
+from tests.service import Answer, GunicornService
+from tests.traffic import PRICE
+from tests.waiting import until
+
+pytestmark = pytest.mark.service
+
+LOGIN = "/api/auth/login"
+
+
+@pytest.fixture
+def postgres(shared_servers: SharedServers) -> Iterator[PostgresServer]:
+    """A server of this test's own."""
+    try:
+        server = PostgresServer()
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+    shared_servers.others.append(server)
+    yield server
+    shared_servers.others.remove(server)
+    server.close()
+
+
+def log_in(service: GunicornService) -> Answer:
+    """Log alice in."""
+    body = json.dumps({"username": "alice", "password": PASSWORD}).encode()
+    return service.send("POST", LOGIN, body, {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_what_needs_the_database_waits_for_it_and_nothing_else_does(
+    postgres: PostgresServer, make_cache: Callable[..., TieredCache], worker_class: str
+) -> None:
+    """Prices for all, and for keys known of late; unknown keys and logging in get 503 and are told when."""
+    url = postgres.url(postgres.new_database())
+    with Office(make_cache(), url) as office:
+        office.database.upgrade()
+        alice = office.accounts.create("alice", Tier.PREMIUM, PASSWORD)
+        known, unknown = (office.keys.create(alice.id, name).text for name in ("known", "unknown"))
+
+    def status(key: str | None, path: str = PRICE) -> int:
+        return service.get(path, {} if key is None else {"X-API-Key": key}).status
+
+    with GunicornService(worker_class=worker_class, env={"SHIVX_DATABASE_URL": url}) as service:
+        assert [status(None), status(known), log_in(service).status] == [200, 200, 200]
+        postgres.stop()
+        assert [status(None), status(known)] == [200, 200]
+        for refused in (service.get(PRICE, {"X-API-Key": unknown}), log_in(service)):
+            assert refused.status == 503
+            assert int(refused.headers["Retry-After"]) >= 1
+        assert status(None) == 200
+        postgres.start()
+        until(lambda: status(unknown) == 200, "the key is found again")
+        assert log_in(service).status == 200
+        assert "Traceback" not in service.log
