@@ -13,7 +13,7 @@ import pytest
 
 from cache_ext import TieredCache
 from cache_ext.coherence import locks
-from cache_ext.loading.host import TURNS
+from cache_ext.loading.host import PATIENCE, TURNS, turn_of
 from cache_ext.testing import CountingOrigin
 from tests.caches import begin, stop_before
 from tests.processes import free_port
@@ -79,7 +79,7 @@ def test_turn_of_a_killed_process_passes_on(
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"
     )
-    paths = [str(folder / f"{turn:02d}.lock") for turn in range(TURNS)]
+    paths = [str(folder / f"{turn}.lock") for turn in range(TURNS)]
     holder = subprocess.Popen(
         [sys.executable, "-c", take, *paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -94,6 +94,15 @@ def test_turn_of_a_killed_process_passes_on(
     holder.kill()
     holder.communicate()
     assert answer.result(10) == "key#1"
+
+
+def test_a_load_inside_another_waits_for_no_turn_of_its_own(member: Open) -> None:
+    """Two keys that share a turn, one of which is made of the other."""
+    cache = member()
+    alike = next(f"k{number}" for number in range(10**6) if turn_of(f"k{number}") == turn_of("whole"))
+    answer = begin(lambda: cache.get_or_load("whole", lambda: cache.get_or_load(alike, lambda: "part")))
+    assert answer.result(PATIENCE / 2) == "part"
+    assert cache.get_or_load(alike, lambda: "another") == "part"
 
 
 @pytest.mark.parametrize("third", [False, True], ids=["the reader", "a third process"])

@@ -1,7 +1,8 @@
 """One load per host while the shared store is away: its processes take turns, and leave each other what came.
 
 They share a folder. A key's turn is a lock on one of its files, which the kernel gives back when its holder
-dies; what a turn brought lies beside it, for as long as a copy may be served that nobody can check.
+dies; what a turn brought lies beside it, for as long as a copy may be served that nobody can check. A load
+inside another may need a turn that this one has: it is had already.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from cache_ext.coherence.locks import take_lock
@@ -21,13 +23,21 @@ from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader
 from cache_ext.reading.slot import Slot
 
-TURNS = 64
-"""Lock files; keys that share one take turns as well."""
+TURNS = 1024
+"""Lock files; keys that share one take turns as well. So many that two processes hardly ever have, each in a
+load inside another, the turn that the other waits for."""
 PATIENCE = 10.0
 """Seconds that one waits for his turn before he goes ahead without it."""
 RETRY = 0.005
 """Seconds between attempts to take a lock; loads last longer."""
 _NANOSECONDS = 1e9
+
+_held: ContextVar[frozenset[int]] = ContextVar("cache_ext_turns", default=frozenset())
+
+
+def turn_of(key: str) -> int:
+    """Return the turn of *key*, 0 <= turn < TURNS."""
+    return zlib.crc32(key.encode()) % TURNS
 
 
 class HostOrigin:
@@ -89,12 +99,15 @@ class HostOrigin:
 
     @contextmanager
     def _turns(self, folder: Path, keys: Sequence[str]) -> Iterator[None]:
-        """Hold the turns of *keys*, taken in one order by everybody."""
+        """Hold the turns of *keys*, taken in one order by everybody, but for those held around this load."""
+        around = _held.get()
+        turns = {turn_of(key) for key in keys} - around
         with ExitStack() as held:
-            for turn in sorted({zlib.crc32(key.encode()) % TURNS for key in keys}):
+            for turn in sorted(turns):
                 with suppress(OSError):
-                    lock = held.enter_context((folder / f"{turn:02d}.lock").open("w"))
+                    lock = held.enter_context((folder / f"{turn}.lock").open("w"))
                     take_lock(lock.fileno(), PATIENCE, RETRY, self._monotonic)
+            held.callback(_held.reset, _held.set(around | turns))
             yield
 
     def _left(self, leftovers: Leftovers, key: str, job: Job) -> Slot | None:
