@@ -113,9 +113,7 @@ def module_redis_server(shared_servers: SharedServers) -> Iterator[RunningServer
     server.close()
 
 
-@pytest.fixture(scope="session")
-def postgres_server(shared_servers: SharedServers) -> Iterator[PostgresServer]:
-    """The PostgreSQL server that tests share."""
+def _running_postgres(shared_servers: SharedServers) -> Iterator[PostgresServer]:
     try:
         server = PostgresServer()
     except ServerAbsent as absent:
@@ -124,6 +122,18 @@ def postgres_server(shared_servers: SharedServers) -> Iterator[PostgresServer]:
     yield server
     shared_servers.others.remove(server)
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(shared_servers: SharedServers) -> Iterator[PostgresServer]:
+    """The PostgreSQL server that tests share."""
+    yield from _running_postgres(shared_servers)
+
+
+@pytest.fixture
+def own_postgres_server(shared_servers: SharedServers) -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this test alone, which may stop it."""
+    yield from _running_postgres(shared_servers)
 
 
 @pytest.fixture

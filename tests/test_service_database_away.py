@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +11,6 @@ from cache_ext import TieredCache
 from shivx.identity import Tier
 from tests.accounts_stage import PASSWORD, Office
 from tests.postgres import PostgresServer
-from tests.servers import ServerAbsent, SharedServers
 from tests.service import Answer, GunicornService
 from tests.traffic import PRICE
 from tests.waiting import until
@@ -19,19 +18,6 @@ from tests.waiting import until
 pytestmark = pytest.mark.service
 
 LOGIN = "/api/auth/login"
-
-
-@pytest.fixture
-def postgres(shared_servers: SharedServers) -> Iterator[PostgresServer]:
-    """A server of this test's own."""
-    try:
-        server = PostgresServer()
-    except ServerAbsent as absent:
-        pytest.skip(str(absent))
-    shared_servers.others.append(server)
-    yield server
-    shared_servers.others.remove(server)
-    server.close()
 
 
 def log_in(service: GunicornService) -> Answer:
@@ -42,10 +28,10 @@ def log_in(service: GunicornService) -> Answer:
 
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
 def test_what_needs_the_database_waits_for_it_and_nothing_else_does(
-    postgres: PostgresServer, make_cache: Callable[..., TieredCache], worker_class: str
+    own_postgres_server: PostgresServer, make_cache: Callable[..., TieredCache], worker_class: str
 ) -> None:
     """Prices for all, and for keys known of late; unknown keys and logging in get 503 and are told when."""
-    url = postgres.url(postgres.new_database())
+    url = own_postgres_server.url(own_postgres_server.new_database())
     with Office(make_cache(), url) as office:
         office.database.upgrade()
         alice = office.accounts.create("alice", Tier.PREMIUM, PASSWORD)
@@ -56,13 +42,13 @@ def test_what_needs_the_database_waits_for_it_and_nothing_else_does(
 
     with GunicornService(worker_class=worker_class, env={"SHIVX_DATABASE_URL": url}) as service:
         assert [status(None), status(known), log_in(service).status] == [200, 200, 200]
-        postgres.stop()
+        own_postgres_server.stop()
         assert [status(None), status(known)] == [200, 200]
         for refused in (service.get(PRICE, {"X-API-Key": unknown}), log_in(service)):
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) >= 1
         assert status(None) == 200
-        postgres.start()
+        own_postgres_server.start()
         until(lambda: status(unknown) == 200, "the key is found again")
         assert log_in(service).status == 200
         assert "Traceback" not in service.log

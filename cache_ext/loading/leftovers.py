@@ -28,7 +28,7 @@ SWEEP_EVERY = 30.0
 """Seconds from one sweep of the folder to the next."""
 _LOADED = struct.Struct("<d")
 _BOOT = re.compile(r"boot|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_OURS = re.compile(r"[0-9a-f]{32}(\.\d+\.part)?|\d\d\.lock")
+_OURS = re.compile(r"[0-9a-f]{32}(\.\d+\.part)?|\d{1,4}\.lock")
 
 
 class Left(NamedTuple):
