@@ -216,6 +216,22 @@ def test_who_still_goes_without_redis_has_no_second_share(
     assert admitted(quick) == 0
 
 
+def test_who_waits_while_redis_is_told_has_no_second_share(
+    make_cache: Callable[..., TieredCache], redis_url: str, tmp_path: Path
+) -> None:
+    """He began before the figure was noted that he finds when it is his turn; it counts."""
+    one, two = (limiter_on(make_cache(redis_url), None, tmp_path) for _ in range(2))
+    check = one._check("account:1", LIMIT, 1, 60.0)
+    assert alone(one) == LIMIT
+    turn = stop_before(two.shares, "_locked")
+    late = begin(lambda: two.shares.admit(check))
+    turn.wait()
+    one.shares.settle(check.place, 10, lambda debts: None)
+    turn.go()
+    assert late.result(PATIENCE).ready > 0
+    assert alone(two) == 0
+
+
 HOLDER = """
 import fcntl, sys, time
 file = open(sys.argv[1], "r+b")

@@ -121,9 +121,12 @@ class Shares:
 
     def admit(self, check: Check) -> Answer:
         """Decide without Redis."""
-        now, width = self._monotonic(), check.width_ms
+        width = check.width_ms
         with self._locked():
-            line = self._line(check)
+            line, now = (
+                self._line(check),
+                self._monotonic(),
+            )  # a figure noted while this waited is of the past
             until = line.figure_until(now)
             if not until:
                 line.left = check.limit
