@@ -74,7 +74,7 @@ class Runtime:
         announce: events.Announce = events.unheard,
     ) -> None:
         self.settings = settings
-        self.monotonic = self._monotonic = monotonic
+        self.monotonic = monotonic
         self.announce = announce
         self.gateway = gateway
         if gateway is not None:
@@ -114,7 +114,7 @@ class Runtime:
             self._timed,
             self.outbox,
             self.trust,
-            self._monotonic,
+            self.monotonic,
         )
         self.putter = Putter(
             self.store,
@@ -124,7 +124,7 @@ class Runtime:
             filler,
             self.flights,
             self.outbox,
-            self._monotonic,
+            self.monotonic,
         )
         self.refresher = Refresher(self.loading, self.flights, self.failures, self.refreshes)
 
@@ -139,11 +139,11 @@ class Runtime:
         if (upkeep := self._launch()) is None:
             self._settled = True
             return
-        spending, started = current_budget(), self._monotonic()
+        spending, started = current_budget(), self.monotonic()
         left = self._settle_by - started if spending is None else spending.left
         self._settled = upkeep.arrived.wait(None if patient else max(0.0, left))
         if spending is not None:
-            spending.spend(self._monotonic() - started)
+            spending.spend(self.monotonic() - started)
 
     def _launch(self) -> Upkeep | None:
         """Start the threads, if that has not been done; None if there is nothing to look after."""
@@ -151,7 +151,7 @@ class Runtime:
             if self._upkeep is not None or self.gateway is None:
                 return self._upkeep
             self.outbox.open()
-            self._settle_by = self._monotonic() + self.settings.op_timeout
+            self._settle_by = self.monotonic() + self.settings.op_timeout
             self._upkeep = Upkeep(
                 self.store,
                 self._leases,
@@ -159,7 +159,7 @@ class Runtime:
                 self.gateway.probe,
                 self.outbox.tend,
                 self._each_second,
-                self._monotonic,
+                self.monotonic,
             )
             self._upkeep.start()
             if self._backplane is not None:
@@ -187,7 +187,7 @@ class Runtime:
     def add_hooks(self, registry: Registry, values: ValueCodec) -> Hooks:
         """Let this process emit events, and run the hooks of *registry*."""
         stream = None if self.gateway is None else EventStream(self.gateway, self.keyspace)
-        self.hooks = Hooks(registry, stream, values, self.settings, self.start, self._monotonic)
+        self.hooks = Hooks(registry, stream, values, self.settings, self.start, self.monotonic)
         return self.hooks
 
     def _wake(self, names: Iterable[str]) -> None:
@@ -202,14 +202,14 @@ class Runtime:
     def _make_outbox(self) -> Outbox:
         folder = self._host_folder()
         journal = Journal(folder / "journal") if folder else None
-        return Outbox(journal, self.effects.queued, self._monotonic)
+        return Outbox(journal, self.effects.queued, self.monotonic)
 
     def _make_origin(self, codec: EntryCodec) -> HostOrigin:
         late = LateTags(self.store, self.trust.positions)
-        origin = Origin(self.reader, codec, late, self._monotonic, self.announce)
+        origin = Origin(self.reader, codec, late, self.monotonic, self.announce)
         folder = self._host_folder()
-        self._leftovers = Leftovers(folder, codec, self._monotonic) if folder else None
-        return HostOrigin(origin, self._leftovers, self.reader, self.near, self.outbox, self._monotonic)
+        self._leftovers = Leftovers(folder, codec, self.monotonic) if folder else None
+        return HostOrigin(origin, self._leftovers, self.reader, self.near, self.outbox, self.monotonic)
 
     def _host_folder(self) -> Path | None:
         """Return where the processes of this host meet, None if they do not."""
@@ -236,7 +236,7 @@ class Runtime:
             heard=self.effects.heard,
             gap=self.effects.gap,
             positions=self.store.positions,
-            monotonic=self._monotonic,
+            monotonic=self.monotonic,
         )
         return self._backplane.trust
 

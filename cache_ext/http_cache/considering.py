@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cache_ext.http_cache.asking import Asker, Run
 from cache_ext.http_cache.keys import Place
-from cache_ext.http_cache.lookup import Lookup, Tags, is_fresh, response_of
+from cache_ext.http_cache.lookup import Lookup, Tags, response_of
 from cache_ext.http_cache.options import Options
 from cache_ext.http_cache.passing import Passage
 from cache_ext.http_cache.recording import Application, Environ, StartResponse, without_connection
@@ -129,7 +129,7 @@ class Considerer:
             return None
         now, parts = self._lookup.now(), stored.parts
         age, left = self._server.age(slot, stored, now), slot.fresh_until - now
-        if is_fresh(sight.found, now):
+        if sight.found.fresh_at(now) is not None:
             if not rules.takes_fresh(age, left):
                 return None
             if now >= slot.early_at and self._rests.lets(sight.key, now, slot.fresh_until):

@@ -10,7 +10,7 @@ from cache_ext.http_cache.stored import StoredResponse, register_stored
 from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
 from cache_ext.reading.bypass import is_bypassed
-from cache_ext.reading.found import UNCHECKED_LIFE, Found
+from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY
@@ -113,10 +113,6 @@ class Lookup:
         """Let what lies under *key*, or is being loaded, count no more."""
         self._cache.delete(key)
 
-    def invalidate(self, *tags: str) -> None:
-        """Let what carries one of *tags* count no more."""
-        self._cache.invalidate_tags(*tags)
-
     def _job(self, key: str, tags: Tags, loader: Loader, previous: Slot | None) -> Job:
         def load(keys: Sequence[str]) -> dict[str, Any]:
             return {key: loader()}
@@ -130,11 +126,3 @@ def response_of(slot: Slot | Exception | None) -> StoredResponse | None:
         return None
     value = slot.take()
     return value if isinstance(value, StoredResponse) else None
-
-
-def is_fresh(found: Found, now: float) -> bool:
-    """Tell whether what was *found* is fresh at *now*, and known to be if the shared store is away."""
-    slot = found.slot
-    if slot is None or now >= slot.fresh_until:
-        return False
-    return found.checked or now < slot.loaded + UNCHECKED_LIFE
