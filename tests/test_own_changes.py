@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from cache_ext.testing import FakeClock
 from shivx.accounts.login import PER_ACCOUNT
+from shivx.audit.events import COUNTED
 from shivx.identity import Tier
 from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
 
@@ -19,7 +20,6 @@ PASSWORD = "correct horse battery"
 KEYS, SESSIONS = "/api/auth/keys", "/api/auth/sessions"
 PRICE = "/api/market/price/BTC-USDC"
 LIMIT = 15
-COUNTED = ("denied", "limited", "noted")
 
 
 @pytest.fixture
