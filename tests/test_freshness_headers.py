@@ -174,7 +174,7 @@ def test_who_has_the_answer_gets_304(site: Site, path: str) -> None:
         assert again.headers["ETag"] == tag
         assert again.headers["X-Cache"] == "HIT"
         assert again.headers["X-Request-ID"]
-        assert again.headers["Age"] == "0"
+        assert int(again.headers["Age"]) <= 5, "some seconds at most have passed"
         assert "public" in again.headers["Cache-Control"]
         assert "Content-Type" not in again.headers
     assert site.get(path, headers={"If-None-Match": '"other"'}).status_code == 200

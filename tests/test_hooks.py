@@ -12,7 +12,7 @@ import redis
 
 from cache_ext import ConfigurationError, Emitted, Event, Fate, StoreUnavailable, UnsupportedValue, metrics
 from cache_ext.hooks import backlog, running, stream
-from tests.caches import begin, connected
+from tests.caches import PATIENCE, Stop, begin, connected
 from tests.waiting import until
 
 TRADE = {"pair": "SOL-USDC", "price": Decimal("101.50"), "at": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -448,3 +448,24 @@ def test_too_much_waiting_is_refused(lonely, monkeypatch):
         cache.hooks.emit("trade", number)
     with pytest.raises(StoreUnavailable, match="events wait"):
         cache.hooks.emit("trade", 4)
+
+
+def test_closing_waits_for_a_thread_that_is_being_started(make_cache, monkeypatch):
+    """Whoever starts it is between two lines."""
+    cache, stop = make_cache(), Stop()
+
+    class Slow(threading.Thread):
+        def start(self):
+            if self.name == "cache-ext-hooks":
+                stop.passes()
+            super().start()
+
+    collector(cache)
+    monkeypatch.setattr(running.threading, "Thread", Slow)
+    emitting = begin(lambda: cache.hooks.emit("trade", TRADE))
+    stop.wait()
+    closing = begin(lambda: cache.hooks.close(PATIENCE))
+    until(cache.hooks._runner._stopped.is_set, "it is being closed")
+    stop.go()
+    emitting.result(PATIENCE)
+    closing.result(PATIENCE)

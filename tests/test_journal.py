@@ -135,7 +135,7 @@ def test_what_a_killed_process_queued_is_told_by_another(
     closes(survivor)
     assert kept(survivor) == "new"
     connected(elsewhere)
-    assert load(elsewhere, "new") == "new"
+    until(lambda: load(elsewhere, "new") == "new", "it is heard elsewhere")
 
 
 def test_who_starts_afterwards_believes_no_more(

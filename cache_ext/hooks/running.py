@@ -96,8 +96,10 @@ class Runner:
         """End the thread after the hook under way, at most *patience* seconds from now."""
         self._stopped.set()
         self._woken.set()
-        if self._thread is not None:
-            self._thread.join(patience)
+        with self._lock:  # somebody may be starting it
+            thread = self._thread
+        if thread is not None:
+            thread.join(patience)
         if left := len(self._backlog):
             log.warning("%d events end with this process", left)
 
