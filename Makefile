@@ -21,9 +21,9 @@ run: service-packages ## serve on http://127.0.0.1:8000 (SHIVX_BIND moves it); C
 	while kill -0 $$! 2>/dev/null; do wait $$! && status=0 || status=$$?; done
 	exit $$status
 
-test: all-packages ## run all tests, four files at once (JOBS); ARGS goes to pytest: make test ARGS="-k breaker -x"
+test: all-packages ## run all tests, three files at once (JOBS); ARGS goes to pytest: make test ARGS="-k breaker -x"
 	@unset PYTHONDONTWRITEBYTECODE # some containers set it: each of a thousand processes would compile anew
-	exec .venv/bin/pytest -n $(or $(JOBS),4) --dist loadfile --no-loadscope-reorder $(ARGS)
+	exec .venv/bin/pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: all-packages ## lint, formatting, types
 	@.venv/bin/ruff check .
