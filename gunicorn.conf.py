@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shivx import numbers_folder
 from shivx.config import Settings
 from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
 from shivx.errors import ConfigurationError, DatabaseUnavailable
@@ -70,7 +70,7 @@ def when_ready(server: Any) -> None:
     _hold_embedded(server)
     for left in _run.glob("metrics-*"):
         if left == _metrics or not _is_alive(left):  # ours: of an earlier master that had the same number
-            shutil.rmtree(left, ignore_errors=True)
+            numbers_folder.remove(left)
     url = str(server.LISTENERS[0])
     origin = ", ".join(_settings.market_source)
     note = " (a simulated market: no real prices)" if "simulated" in _settings.market_source else ""
@@ -85,7 +85,7 @@ def when_ready(server: Any) -> None:
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Make room for the worker's numbers; after a reload that may be elsewhere."""
-    _metrics.mkdir(parents=True, exist_ok=True)
+    numbers_folder.make(_metrics)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -127,7 +127,7 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
-    shutil.rmtree(_metrics, ignore_errors=True)
+    numbers_folder.remove(_metrics)
 
 
 def _hold_embedded(server: Any) -> None:

@@ -19,6 +19,7 @@ from tests.leaks import find_leaks, take_census
 from tests.postgres import PostgresServer
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 from tests.session_stage import Shop
+from tests.small_disk import SmallDisk
 from tests.varnish import Varnish, find_program
 
 pytest_plugins = ["cache_ext.testing.fixtures", "tests.turns"]
@@ -266,6 +267,19 @@ def make_shop(redis_url: str, namespace: str) -> Iterator[Callable[..., Shop]]:
 def shop(make_shop: Callable[..., Shop]) -> Shop:
     """A shop."""
     return make_shop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk for this test alone, which it may fill."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        disk = SmallDisk(folder)
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+    yield disk
+    disk.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import subprocess
 from contextlib import closing
 from typing import Any
@@ -14,6 +16,7 @@ from cache_ext import open_cache
 from shivx.identity import Tier
 from tests.accounts_stage import Office
 from tests.service import GUNICORN, GunicornService
+from tests.small_disk import SmallDisk
 from tests.waiting import until
 
 pytestmark = pytest.mark.service
@@ -22,6 +25,16 @@ PASSWORD = "correct horse battery staple"
 TOKEN = "token-of-the-scraper-0123456789"
 SECRET = "secret-key-of-a-test-0123456789-0123456789"
 PRICE = "/api/market/price/BTC-USDC"
+MARKET = (
+    PRICE,
+    "/api/market/pairs",
+    "/api/market/prices?pairs=BTC-USDC,ETH-USDC",
+    "/api/market/orderbook/BTC-USDC",
+    "/api/market/ohlcv/BTC-USDC",
+    "/api/market/trades/BTC-USDC",
+    "/api/market/tokens/BTC",
+)
+"""Each has some twenty numbers of its own, which take a page of the file that they are in."""
 FLUSH = "/api/admin/cache/flush"
 AUDIT = "/api/admin/audit"
 FULL_BYTES = 1
@@ -129,6 +142,25 @@ def test_on_a_full_disk_admins_do_nothing_and_the_market_goes_on(worker_class: s
         targets = [entry["target"] for entry in entries() if entry["action"] == "cache.flush"]
         assert targets == ["all: after"] * 2 + ["all: before"] * 2
         flask(service, "accounts", "audit", "--verify")
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_not_a_byte_left_on_the_disk_kills_no_worker(small_disk: SmallDisk, worker_class: str) -> None:
+    """Admins get 503, all others are served, by a new worker as well; its numbers too find a place."""
+    with GunicornService(worker_class=worker_class, folder=small_disk.folder) as service:
+        key = {"X_API_Key": admin_key_at_once(service)}
+        assert post(service, FLUSH, {"reason": "before"}, **key).status == 200
+        first = service.worker_pids()
+        small_disk.fill()
+        refused = post(service, FLUSH, {"reason": "meanwhile"}, **key)
+        assert (refused.status, json.loads(refused.body)["code"]) == (503, "unavailable")
+        assert {service.get(path).status for path in MARKET} == {200}
+        assert service.worker_pids() == first
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: service.worker_pids() not in ([], first), "there is a new worker")
+        assert {service.get(path).status for path in MARKET} == {200}
+        small_disk.empty()
+        assert post(service, FLUSH, {"reason": "after"}, **key).status == 200
 
 
 def test_denials_of_all_workers_are_in_one_chain() -> None:

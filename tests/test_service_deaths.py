@@ -90,7 +90,8 @@ def test_killed_keeper_is_replaced_and_so_is_its_server(service: GunicornService
 
 def test_killed_master_takes_all_along_and_blocks_no_start(service: GunicornService) -> None:
     """Workers, keeper and server end by themselves; the next start works on the same address at once."""
-    workers = service.worker_pids()
+    workers, run = service.worker_pids(), service.instance_dir / "instance" / "run"
+    places = [(run / f"metrics-{service.pid}").resolve()]
     service.signal(signal.SIGKILL)
     until(lambda: not service.running, "the master is dead", PATIENCE)
     address = service.url.removeprefix("http://")
@@ -98,7 +99,9 @@ def test_killed_master_takes_all_along_and_blocks_no_start(service: GunicornServ
         until(lambda: not any(alive(pid) for pid in workers), "the old workers are gone", PATIENCE)
         assert successor.get(PRICE).status == 200
         until_all_serve(successor, 1)
-        run = successor.instance_dir / "instance" / "run"
         masters = [each.name for each in run.glob("metrics-*")]
         assert masters == [f"metrics-{successor.pid}"], "the numbers of the dead one are gone"
+        places.append((run / masters[0]).resolve())
+        assert [place.exists() for place in places] == [False, True]
     until_embedded_gone(successor)
+    assert not places[1].exists()
