@@ -70,7 +70,23 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc
         return {tag: Version(epoch, counter) for tag, epoch, counter in self.tags}
 
 
-class OpenEntry(Entry, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An entry whose payload has been decoded along with it: the payload is the value itself."""
+class OpenEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An entry as it comes from the store, its payload decoded along with it: the fields are `Entry`'s.
 
+    Most of them nobody will look at again. So the tags are left as bytes, which are as good to compare.
+    """
+
+    format: int
+    token: bytes
+    epoch: bytes
+    loaded_at: int
+    ttl: Annotated[int, Meta(gt=0, le=MAX_MS)]
+    stale_for: Annotated[int, Meta(ge=0, le=MAX_MS)]
+    load_time: Annotated[int, Meta(ge=0, le=MAX_MS)]
+    tags: Raw
+    sealed: bool
     payload: Any
+    compressed: bool = False
+    failed: bool = False
+    as_of: int | None = None
+    etag: str = ""

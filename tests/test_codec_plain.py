@@ -31,7 +31,7 @@ def payload_of(value):
 @given(st.lists(VALUES, max_size=5))
 @settings(max_examples=100, deadline=None)
 def test_in_bulk_is_as_one_by_one(codec, values):
-    """Whatever the values, each entry is the same but for the payload, which is the value."""
+    """Whatever the values, each entry is the same, its payload the value and its tags as they lie there."""
     blobs = {f"k{at}": codec.encode(entry(payload=payload_of(value)), "k") for at, value in enumerate(values)}
     found = codec.decode_plain(blobs)
     for at, value in enumerate(values):
@@ -42,6 +42,9 @@ def test_in_bulk_is_as_one_by_one(codec, values):
         alone = msgspec.structs.asdict(codec.decode(blobs[key], key))
         together = msgspec.structs.asdict(found[key])
         assert shape(together.pop("payload")) == shape(value)
+        assert msgspec.msgpack.decode(
+            together.pop("tags"), type=tuple[tuple[str, bytes, int], ...]
+        ) == alone.pop("tags")
         assert together == {name: alone[name] for name in together}
 
 
@@ -65,6 +68,17 @@ def test_what_is_odd_is_left_out(codec, odd, size):
     fields = {"payload": payload_of("x" * size)} | odd
     good = codec.encode(entry(payload=payload_of("x" * size)), "good")
     assert codec.decode_plain({"odd": codec.encode(entry(**fields), "odd"), "good": good}).keys() == {"good"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"format": 3}, {"format": 0}, {"token": b"seven b"}, {"token": b""}], ids=str
+)
+def test_other_formats_are_left_out(codec, fields):
+    """What starts otherwise than entries of ours is none, small or large."""
+    for size in (200, 2_000):
+        odd = msgspec.structs.replace(entry(payload=payload_of("x" * size)), **fields)
+        blob = msgspec.msgpack.encode(msgspec.structs.astuple(odd)[:10])
+        assert codec.decode_plain({"odd": blob}) == {}
 
 
 def test_what_is_too_large_is_left_out():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -51,6 +51,7 @@ class EntryCodec:
         self._max_bytes = max_bytes
         self._decoder = msgspec.msgpack.Decoder(Entry)
         self._opener = values.decoder_of(OpenEntry)
+        self._light = min(_LIGHT_BYTES, max_bytes)
 
     def payload(self, value: Any) -> bytes:
         """Return *value* encoded. Raises UnsupportedValue."""
@@ -113,34 +114,44 @@ class EntryCodec:
 
         As most are; `decode` tells what the others are, or what is wrong with them.
         """
-        entries, decode, heads, light = (
-            {},
-            self._opener.decode,
-            tuple(_HEADS),
-            min(_LIGHT_BYTES, self._max_bytes),
-        )
+        entries = self._together(blobs) or self._one_by_one(blobs)
+        return {
+            key: entry
+            for key, entry in entries
+            if not entry.sealed and (entry.format == FORMAT or _is_plain(entry))
+        }
+
+    def _together(self, blobs: Mapping[str, bytes]) -> Iterable[tuple[str, OpenEntry]]:
+        """Return all entries; none if there may be anything wrong with one of them."""
+        if max(map(len, blobs.values()), default=0) > self._light:
+            return ()
+        if not {blob[:TOKEN_AT] for blob in blobs.values()} <= _HEADS.keys():
+            return ()
+        try:
+            return list(zip(blobs, map(self._opener.decode, blobs.values()), strict=True))
+        except (PayloadError, *DECODE_FAILURES):
+            return ()
+
+    def _one_by_one(self, blobs: Mapping[str, bytes]) -> Iterator[tuple[str, OpenEntry]]:
         for key, blob in blobs.items():
-            if not blob.startswith(heads):
-                continue
             try:
-                entry = decode(blob) if len(blob) <= light else self._opened(blob)
+                if len(blob) > self._light:
+                    yield key, self._opened(blob)
+                elif blob[:TOKEN_AT] in _HEADS:
+                    yield key, self._opener.decode(blob)
             except (PayloadError, *DECODE_FAILURES):
                 continue
-            if entry is None or entry.sealed:
-                continue
-            if entry.format == FORMAT or _is_plain(entry):
-                entries[key] = entry
-        return entries
 
-    def _opened(self, blob: bytes) -> OpenEntry | None:
-        """Return a large entry; None if it is too large, or its payload no value that lies there as it is."""
-        entry = self._decoder.decode(blob) if len(blob) <= self._max_bytes else None
-        if entry is None or entry.sealed or not _is_plain(entry):
-            return None
-        return OpenEntry(**msgspec.structs.asdict(entry) | {"payload": self.values.decode(entry.payload)})
+    def _opened(self, blob: bytes) -> OpenEntry:
+        """Return a large entry; its payload is looked at before it is decoded. Raises PayloadError."""
+        if len(blob) > self._max_bytes or blob[:TOKEN_AT] not in _HEADS:
+            raise PayloadError("too large, or no entry")
+        fields = msgspec.structs.asdict(self._decoder.decode(blob))
+        tags = Raw(msgspec.msgpack.encode(fields["tags"]))
+        return OpenEntry(**fields | {"tags": tags, "payload": self.values.decode(fields["payload"])})
 
 
-def _is_plain(entry: Entry) -> bool:
+def _is_plain(entry: OpenEntry) -> bool:
     """Tell whether the fields that only the newer format has say nothing out of the ordinary."""
     if entry.compressed or entry.failed:
         return False

@@ -11,16 +11,18 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
-from cache_ext.entry import Entry, Version
+import msgspec
+from msgspec import Raw
+
+from cache_ext.entry import Entry, OpenEntry, Version
 from cache_ext.keys import bucket_of, is_witness
 from cache_ext.wanted import Wanted
 
-EntryT = TypeVar("EntryT", bound=Entry)
-
 _RECENT_VERSIONS = 4_096
 """Versions that are remembered: from read to read few change."""
+_TAGS = msgspec.msgpack.Decoder(tuple[tuple[str, bytes, int], ...])
 _VERSION = re.compile(rb"(\d{1,16})(?::(\d{1,16}))?")
 
 
@@ -94,8 +96,8 @@ class Versions(NamedTuple):
         return judgement
 
     def unchanged(
-        self, entries: Mapping[str, EntryT], tags_of: Mapping[str, Collection[str]], early: float
-    ) -> dict[str, EntryT]:
+        self, entries: Mapping[str, OpenEntry], tags_of: Mapping[str, Collection[str]], early: float
+    ) -> dict[str, OpenEntry]:
         """Return those of *entries* that `judge` finds good because none of their versions is another.
 
         Args:
@@ -106,36 +108,44 @@ class Versions(NamedTuple):
         for key, entry in entries.items():
             if not 0 <= now - entry.loaded_at < entry.ttl - early * entry.load_time:
                 continue
-            epoch, credentials = expected[key]
-            if entry.epoch == epoch and (entry.tags == credentials or self._covers(entry, credentials)):
+            epoch, tags = expected[key]
+            if entry.epoch == epoch and (entry.tags == tags or self._covers(entry, tags_of[key])):
                 good[key] = entry
         return good
 
-    def _expected(self, tags_of: Mapping[str, Collection[str]]) -> Mapping[str, tuple[Any, Any]]:
-        """Return, by key, the epoch and the tags that an entry has which was made under these versions."""
+    def _expected(self, tags_of: Mapping[str, Collection[str]]) -> Mapping[str, tuple[bytes | None, Any]]:
+        """Return, by key, the epoch and the encoded tags of an entry that was made under these versions.
+
+        None stands for what no entry has.
+        """
         noted = tags_of.credentials if isinstance(tags_of, Wanted) else None
         if noted is not None and noted[0] is self.epochs and noted[1] is self.standings:
             return noted[2]
-        expected = {
-            key: (self.epochs.get(bucket_of(key)), tuple([self._credential(tag) for tag in tags]))
-            for key, tags in tags_of.items()
-        }
+        expected = {}
+        for key, tags in tags_of.items():
+            shown = tuple([self._credential(tag) for tag in tags])
+            encoded = None if None in shown else Raw(msgspec.msgpack.encode(shown))
+            expected[key] = self.epochs.get(bucket_of(key)), encoded
         if isinstance(tags_of, Wanted):
             tags_of.credentials = self.epochs, self.standings, expected
         return expected
 
-    def _credential(self, tag: str) -> tuple[str, bytes | None, int | None]:
-        """Return what an entry has for *tag* if it was made under these versions; None where that is none."""
-        stored = self.standings.get(tag)
+    def _credential(self, tag: str) -> tuple[str, bytes, int] | None:
+        """Return what an entry has for *tag* if it was made under these versions and none of them is soft."""
+        epoch, stored = self.epochs.get(bucket_of(tag)), self.standings.get(tag)
         standing = None if stored is None else _standing(stored)
-        counter = None if standing is None or standing.soft else standing.hard
-        return tag, self.epochs.get(bucket_of(tag)), counter
+        if epoch is None or standing is None or standing.soft:
+            return None
+        return tag, epoch, standing.hard
 
-    def _covers(self, entry: Entry, credentials: Collection[Any]) -> bool:
-        """Tell whether *entry* has *credentials*, and what else it has is of these versions too."""
-        return set(entry.tags).issuperset(credentials) and all(
-            self._credential(tag) == (tag, epoch, counter) for tag, epoch, counter in entry.tags
-        )
+    def _covers(self, entry: OpenEntry, tags: Collection[str]) -> bool:
+        """Tell whether *entry* has *tags*, and all that it has are of these versions."""
+        try:
+            shown = _TAGS.decode(entry.tags)
+        except msgspec.MsgspecError:
+            return False
+        has = {tag for tag, _, _ in shown}
+        return has.issuperset(tags) and all(self._credential(one[0]) == one for one in shown)
 
 
 @lru_cache(_RECENT_VERSIONS)
