@@ -177,6 +177,7 @@ BANS = (
 LATE_IMPORTS = {
     ("shivx", "shivx.app"): "the factory imports everything, and its parts import this package",
     ("shivx.accounts.database", "shivx.accounts.upgrading"): "Alembic is slow to load; few starts need it",
+    ("shivx.indicators.library", "talib.abstract"): "a process without indicators need not load TA-Lib",
 }
 
 
