@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from argon2 import PasswordHasher
 
 from cache_ext import TieredCache, open_cache
 from cache_ext.testing import CountingOrigin, FakeClock
 from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url, upgrade
+from tests.attack_stage import Fortress, fortress
 from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
@@ -123,6 +126,32 @@ def _running_postgres(shared_servers: SharedServers) -> Iterator[PostgresServer]
     yield server
     shared_servers.others.remove(server)
     server.close()
+
+
+@pytest.fixture(scope="module")
+def start_fortress(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_servers: SharedServers,
+    module_redis_server: RunningServer,
+) -> Iterator[Callable[..., Fortress]]:
+    """Start services for the tests of one file to attack: ``start_fortress(TRUSTED_PROXIES="1")``."""
+    with ExitStack() as started:
+
+        def start(**settings: str) -> Fortress:
+            folder = tmp_path_factory.mktemp("accounts")
+            return started.enter_context(
+                fortress(folder, module_redis_server.url, shared_servers, **settings)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def intruder(stronghold: Fortress) -> Iterator[redis.Redis]:
+    """A connection to the Redis of the file's `stronghold`, which was emptied before."""
+    with redis.Redis.from_url(stronghold.redis_url) as client:
+        client.flushall()
+        yield client
 
 
 @pytest.fixture(scope="session")

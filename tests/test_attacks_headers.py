@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
 from shivx.accounts.key_text import make_key
 from shivx.identity import Tier
-from tests.attack_stage import LIMITS, SHOWN, Fortress, fortress, tier_in
-from tests.servers import RunningServer, SharedServers
+from tests.attack_stage import LIMITS, SHOWN, Fortress, tier_in
 
 pytestmark = pytest.mark.service
 
@@ -35,14 +34,9 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def stronghold(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_servers: SharedServers,
-    module_redis_server: RunningServer,
-) -> Iterator[Fortress]:
+def stronghold(start_fortress: Callable[..., Fortress]) -> Fortress:
     """A service that all tests here attack."""
-    with fortress(tmp_path_factory.mktemp("accounts"), module_redis_server.url, shared_servers) as running:
-        yield running
+    return start_fortress()
 
 
 @pytest.mark.parametrize("tier", [Tier.ANONYMOUS, Tier.AUTHENTICATED, Tier.SERVICE])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-import msgspec
 import pytest
 import redis
 
@@ -16,8 +14,8 @@ from shivx.accounts.facts import POLICY, Account, KeyFacts, register_identities
 from shivx.accounts.key_text import digest_of, make_key
 from shivx.identity import Tier
 from shivx.names import account_key, account_tag, api_key_key
-from tests.attack_stage import SHOWN, Fortress, fortress, tier_in
-from tests.servers import RunningServer, SharedServers
+from tests.attack_stage import SHOWN, Fortress, tier_in
+from tests.spoils import SPOILS, spoil
 
 pytestmark = pytest.mark.service
 
@@ -30,57 +28,12 @@ PATHS = (
     "/api/market/trades/BTC-USDC",
     "/api/market/tokens/BTC",
 )
-PICKLED = b"cposix\nsystem\n(S'id'\ntR."
-"""What would run a command if anything unpickled it."""
-ADMIN = msgspec.msgpack.encode({"tier": "admin", "account": 4, "scopes": ["admin"], "epoch": 0, "id": 4})
-
-Spoil = Callable[["redis.Redis[bytes]", bytes], object]
-
-
-def text(value: bytes) -> Spoil:
-    """Return what makes any key a string with this value."""
-    return lambda client, key: client.set(key, value)
-
-
-SPOILS: dict[str, Spoil] = {
-    "nothing": text(b""),
-    "zeros": text(bytes(64)),
-    "noise": lambda client, key: client.set(key, random.Random(key).randbytes(200)),
-    "a number": text(b"9" * 30),
-    "a negative number": text(b"-1"),
-    "no number": text(b"nan"),
-    "a pickle": text(PICKLED),
-    "an admin": text(ADMIN),
-    "an admin in JSON": text(b'{"tier": "admin", "account": 4}'),
-    "a bomb": text(b"\xdd\xff\xff\xff\xff" * 20),
-    "much": text(b"\x81" * 2_000_000),
-    "a list": lambda client, key: client.rpush(key, b"admin", b"4"),
-    "a hash": lambda client, key: client.hset(key, mapping={b"tier": b"admin", b"account": b"4"}),
-    "a set": lambda client, key: client.sadd(key, b"admin"),
-    "a sorted set": lambda client, key: client.zadd(key, {b"admin": -1e308, b"4": 1e308}),
-    "a stream": lambda client, key: client.xadd(key, {b"tier": b"admin"}),
-}
 
 
 @pytest.fixture(scope="module")
-def stronghold(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_servers: SharedServers,
-    module_redis_server: RunningServer,
-) -> Iterator[Fortress]:
+def stronghold(start_fortress: Callable[..., Fortress]) -> Fortress:
     """A service that keeps next to nothing in its process, so that it asks Redis at each request."""
-    settings = {"CACHE_L1_MAX_BYTES": "1"}
-    folder = tmp_path_factory.mktemp("accounts")
-    with fortress(folder, module_redis_server.url, shared_servers, **settings) as running:
-        yield running
-
-
-@pytest.fixture
-def client(stronghold: Fortress) -> Iterator[redis.Redis]:
-    """The attacker's connection to a Redis that was emptied before."""
-    with redis.Redis.from_url(stronghold.redis_url) as client:
-        client.flushall()
-        yield client
+    return start_fortress(CACHE_L1_MAX_BYTES="1")
 
 
 @pytest.fixture
@@ -107,50 +60,41 @@ def exercise(stronghold: Fortress) -> None:
     assert stronghold.send("/api/admin/cache/health").status == 200
 
 
-def spoil(client: redis.Redis, key: bytes, how: Spoil) -> None:
-    """Replace what is under *key*; it stays as long as what was there."""
-    left = client.pttl(key)
-    client.delete(key)
-    how(client, key)
-    if left > 0:
-        client.pexpire(key, left)
-
-
 @pytest.mark.parametrize("kind", SPOILS)
-def test_garbage_under_every_key_at_once(stronghold: Fortress, client: redis.Redis, kind: str) -> None:
+def test_garbage_under_every_key_at_once(stronghold: Fortress, intruder: redis.Redis, kind: str) -> None:
     """Everything in Redis is replaced, twice over: nobody is another, nothing is a server error."""
     exercise(stronghold)
     for _ in range(2):
-        keys = list(client.scan_iter(count=1000))
+        keys = list(intruder.scan_iter(count=1000))
         assert len(keys) > 10
         for key in keys:
-            spoil(client, key, SPOILS[kind])
+            spoil(intruder, key, SPOILS[kind])
         exercise(stronghold)
 
 
-def test_garbage_under_each_key_alone(stronghold: Fortress, client: redis.Redis) -> None:
+def test_garbage_under_each_key_alone(stronghold: Fortress, intruder: redis.Redis) -> None:
     """A single key is wrong, the rest in order: likewise, whichever it is."""
     exercise(stronghold)
     spoils = itertools.cycle(SPOILS.values())
-    for key in sorted(client.scan_iter(count=1000)):
-        spoil(client, key, next(spoils))
+    for key in sorted(intruder.scan_iter(count=1000)):
+        spoil(intruder, key, next(spoils))
         exercise(stronghold)
 
 
-def test_values_under_each_others_keys(stronghold: Fortress, client: redis.Redis) -> None:
+def test_values_under_each_others_keys(stronghold: Fortress, intruder: redis.Redis) -> None:
     """What is genuine under one key is nothing under another: sealed entries hold for their own name."""
     exercise(stronghold)
-    keys = sorted(key for key in client.scan_iter(count=1000) if client.type(key) == b"string")
-    values = [client.get(key) for key in keys]
+    keys = sorted(key for key in intruder.scan_iter(count=1000) if intruder.type(key) == b"string")
+    values = [intruder.get(key) for key in keys]
     for shift in (1, 2, 3, len(keys) // 2):
         for key, value in zip(keys, values[shift:] + values[:shift], strict=True):
-            client.set(key, value, px=60_000)
+            intruder.set(key, value, px=60_000)
         exercise(stronghold)
 
 
 @pytest.mark.parametrize("policy", [POLICY, CachePolicy(ttl=60)], ids=["sealed by another", "not sealed"])
 def test_forged_identities(
-    stronghold: Fortress, client: redis.Redis, forger: TieredCache, policy: CachePolicy
+    stronghold: Fortress, intruder: redis.Redis, forger: TieredCache, policy: CachePolicy
 ) -> None:
     """Entries that say all the service wants to hear, made by its own program, need its secret to count."""
     exercise(stronghold)
@@ -173,10 +117,10 @@ def test_forged_identities(
     assert stronghold.send(SHOWN, {"X-API-Key": wanted}).status == 401
 
 
-def test_redis_shows_no_key(stronghold: Fortress, client: redis.Redis) -> None:
+def test_redis_shows_no_key(stronghold: Fortress, intruder: redis.Redis) -> None:
     """Neither the names of its keys nor what is under them contain an API key or an account's name."""
     exercise(stronghold)
-    kept = b"".join(key + (client.dump(key) or b"") for key in client.scan_iter(count=1000))
+    kept = b"".join(key + (intruder.dump(key) or b"") for key in intruder.scan_iter(count=1000))
     for known in stronghold.accounts.values():
         assert known.key.encode() not in kept
         assert known.name.encode() not in kept

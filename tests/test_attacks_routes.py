@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,8 +12,7 @@ from shivx.app import create_app
 from shivx.config import Settings
 from shivx.identity import Tier
 from tests.accounts_stage import SECRET
-from tests.attack_stage import Fortress, fortress
-from tests.servers import RunningServer, SharedServers
+from tests.attack_stage import Fortress
 
 pytestmark = pytest.mark.service
 
@@ -29,15 +28,9 @@ OPEN = {"/api/admin/cache/health"}
 
 
 @pytest.fixture(scope="module")
-def stronghold(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_servers: SharedServers,
-    module_redis_server: RunningServer,
-) -> Iterator[Fortress]:
+def stronghold(start_fortress: Callable[..., Fortress]) -> Fortress:
     """A service that all tests here attack."""
-    folder = tmp_path_factory.mktemp("accounts")
-    with fortress(folder, module_redis_server.url, shared_servers) as running:
-        yield running
+    return start_fortress()
 
 
 def routes(prefix: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import base64
 import itertools
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -14,10 +14,9 @@ import redis
 from shivx.accounts.login import PER_ACCOUNT, PER_ADDRESS
 from shivx.identity import Tier
 from tests.accounts_stage import PASSWORD
-from tests.attack_stage import SHOWN, Fortress, cookie_in, fortress, tier_in
-from tests.servers import RunningServer, SharedServers
+from tests.attack_stage import SHOWN, Fortress, cookie_in, tier_in
 from tests.service import Answer
-from tests.test_attacks_redis import SPOILS, spoil
+from tests.spoils import SPOILS, spoil
 
 pytestmark = pytest.mark.service
 
@@ -40,24 +39,9 @@ CROSS_SITE = (
 
 
 @pytest.fixture(scope="module")
-def stronghold(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_servers: SharedServers,
-    module_redis_server: RunningServer,
-) -> Iterator[Fortress]:
+def stronghold(start_fortress: Callable[..., Fortress]) -> Fortress:
     """A service behind a proxy, as which the tests speak, so that they come from where they like."""
-    folder = tmp_path_factory.mktemp("accounts")
-    settings = {"TRUSTED_PROXIES": "1", "CACHE_L1_MAX_BYTES": "1"}
-    with fortress(folder, module_redis_server.url, shared_servers, **settings) as running:
-        yield running
-
-
-@pytest.fixture
-def client(stronghold: Fortress) -> Iterator[redis.Redis]:
-    """The intruder's connection to a Redis that was emptied before."""
-    with redis.Redis.from_url(stronghold.redis_url) as client:
-        client.flushall()
-        yield client
+    return start_fortress(TRUSTED_PROXIES="1", CACHE_L1_MAX_BYTES="1")
 
 
 def elsewhere() -> dict[str, str]:
@@ -77,12 +61,12 @@ def ask(stronghold: Fortress, cookie: str, path: str = ME, method: str = "GET", 
     return stronghold.send(path, elsewhere() | {"Cookie": cookie} | more, method)
 
 
-def session_keys(client: redis.Redis) -> list[bytes]:
+def session_keys(intruder: redis.Redis) -> list[bytes]:
     """Return the keys of sessions."""
-    return sorted(client.scan_iter(match="*session:*", count=1000))
+    return sorted(intruder.scan_iter(match="*session:*", count=1000))
 
 
-def test_a_session_planted_before_login_is_not_used(stronghold: Fortress, client: redis.Redis) -> None:
+def test_a_session_planted_before_login_is_not_used(stronghold: Fortress, intruder: redis.Redis) -> None:
     """Neither an invented cookie nor the attacker's own genuine one survives the victim's login."""
     attackers = log_in(stronghold, Tier.AUTHENTICATED)
     name = attackers.partition("=")[0]
@@ -95,7 +79,7 @@ def test_a_session_planted_before_login_is_not_used(stronghold: Fortress, client
         assert seen.status == 401 or json.loads(seen.body)["tier"] != "premium"
 
 
-def test_guessed_sessions_are_nobodys_and_counted(stronghold: Fortress, client: redis.Redis) -> None:
+def test_guessed_sessions_are_nobodys_and_counted(stronghold: Fortress, intruder: redis.Redis) -> None:
     """A cookie that nobody was given is as none, and the guess costs the quota of its address."""
     name = log_in(stronghold).partition("=")[0]
     here = elsewhere()
@@ -109,7 +93,7 @@ def test_guessed_sessions_are_nobodys_and_counted(stronghold: Fortress, client: 
     assert first - last == len(guesses) + 1
 
 
-def test_logins_at_one_account_are_limited_from_wherever(stronghold: Fortress, client: redis.Redis) -> None:
+def test_logins_at_one_account_are_limited_from_wherever(stronghold: Fortress, intruder: redis.Redis) -> None:
     """Each guess from another address: the next after the last allowed is not looked at, right or wrong."""
     for name in ("the-premium", "nobody-at-all"):
         seen = [stronghold.try_login(name, "wrong password", elsewhere()) for _ in range(PER_ACCOUNT + 3)]
@@ -120,7 +104,7 @@ def test_logins_at_one_account_are_limited_from_wherever(stronghold: Fortress, c
     assert stronghold.try_login("the-admin", PASSWORD, elsewhere()).status == 200
 
 
-def test_logins_from_one_address_are_limited(stronghold: Fortress, client: redis.Redis) -> None:
+def test_logins_from_one_address_are_limited(stronghold: Fortress, intruder: redis.Redis) -> None:
     """One password at many accounts, from one address, whatever it claims to be."""
     here = elsewhere()
     statuses = []
@@ -130,7 +114,7 @@ def test_logins_from_one_address_are_limited(stronghold: Fortress, client: redis
     assert statuses == [401] * PER_ADDRESS + [429] * 2
 
 
-def test_no_login_tells_whether_there_is_such_an_account(stronghold: Fortress, client: redis.Redis) -> None:
+def test_no_login_tells_whether_there_is_such_an_account(stronghold: Fortress, intruder: redis.Redis) -> None:
     """But for the request's id, both answers are the same, headers too."""
 
     def told(name: str) -> tuple[int, dict[str, object], list[str]]:
@@ -141,7 +125,7 @@ def test_no_login_tells_whether_there_is_such_an_account(stronghold: Fortress, c
     assert told("the-premium") == told("nobody-at-all") == told("") == told("\x00") == told("the-service")
 
 
-def test_another_site_cannot_act_with_a_cookie(stronghold: Fortress, client: redis.Redis) -> None:
+def test_another_site_cannot_act_with_a_cookie(stronghold: Fortress, intruder: redis.Redis) -> None:
     """Every unsafe route that a session opens refuses what a page of another site sends."""
     cookie = log_in(stronghold, Tier.ADMIN)
     routes = (
@@ -157,36 +141,36 @@ def test_another_site_cannot_act_with_a_cookie(stronghold: Fortress, client: red
     assert ask(stronghold, cookie).status == 200
 
 
-def test_a_replayed_session_is_over_after_all_were_ended(stronghold: Fortress, client: redis.Redis) -> None:
+def test_a_replayed_session_is_over_after_all_were_ended(stronghold: Fortress, intruder: redis.Redis) -> None:
     """What Redis held is put back: the account's epoch, which is in the database, has moved on."""
     cookie = log_in(stronghold)
-    kept = {key: client.dump(key) for key in session_keys(client)}
+    kept = {key: intruder.dump(key) for key in session_keys(intruder)}
     assert kept
     assert ask(stronghold, cookie, f"{SESSIONS}?all=true", "DELETE").status == 204
     assert ask(stronghold, cookie).status == 401
     for key, value in kept.items():
-        client.restore(key, 60_000, value, replace=True)
+        intruder.restore(key, 60_000, value, replace=True)
     assert ask(stronghold, cookie).status == 401
 
 
-def test_sessions_under_each_others_keys_are_none(stronghold: Fortress, client: redis.Redis) -> None:
+def test_sessions_under_each_others_keys_are_none(stronghold: Fortress, intruder: redis.Redis) -> None:
     """The admin's sealed session under the name of the attacker's makes nobody an admin."""
     cookies = {tier: log_in(stronghold, tier) for tier in (Tier.AUTHENTICATED, Tier.ADMIN)}
-    keys = [key for key in session_keys(client) if client.type(key) == b"string"]
+    keys = [key for key in session_keys(intruder) if intruder.type(key) == b"string"]
     assert len(keys) == 2
-    values = [client.get(key) for key in keys]
+    values = [intruder.get(key) for key in keys]
     for key, value in zip(keys, reversed(values), strict=True):
-        client.set(key, value, px=60_000)
+        intruder.set(key, value, px=60_000)
     for cookie in cookies.values():
         assert ask(stronghold, cookie).status == 401
 
 
 @pytest.mark.parametrize("kind", SPOILS)
-def test_garbage_in_place_of_sessions(stronghold: Fortress, client: redis.Redis, kind: str) -> None:
+def test_garbage_in_place_of_sessions(stronghold: Fortress, intruder: redis.Redis, kind: str) -> None:
     """Everything in Redis is replaced: nobody is logged in, nothing is a server error, and login works."""
     cookie = log_in(stronghold)
-    for key in list(client.scan_iter(count=1000)):
-        spoil(client, key, SPOILS[kind])
+    for key in list(intruder.scan_iter(count=1000)):
+        spoil(intruder, key, SPOILS[kind])
     for method, path in (("GET", ME), ("GET", SESSIONS), ("DELETE", SESSIONS), ("GET", "/api/auth/keys")):
         assert ask(stronghold, cookie, path, method).status == 401, (method, path)
     assert tier_in(ask(stronghold, cookie, SHOWN)) == "anonymous"
@@ -195,9 +179,9 @@ def test_garbage_in_place_of_sessions(stronghold: Fortress, client: redis.Redis,
     assert json.loads(ask(stronghold, again).body)["username"] == "the-premium"
 
 
-def test_a_dump_holds_no_cookie(stronghold: Fortress, client: redis.Redis) -> None:
+def test_a_dump_holds_no_cookie(stronghold: Fortress, intruder: redis.Redis) -> None:
     """Neither the names of keys nor what is under them contain an id, or say whose session it is."""
     value = log_in(stronghold).partition("=")[2]
-    kept = b"".join(key + (client.dump(key) or b"") for key in client.scan_iter(count=1000))
+    kept = b"".join(key + (intruder.dump(key) or b"") for key in intruder.scan_iter(count=1000))
     for secret in (value.encode(), base64.urlsafe_b64decode(value), b"the-premium", b"Python-urllib"):
         assert secret not in kept
