@@ -132,16 +132,21 @@ def revoke_others() -> tuple[str, int]:
 
 @auth.delete("/sessions/<session>")
 def revoke_session(session: str) -> tuple[str, int]:
-    """End one session of who asks, this one too."""
+    """End one session of who asks, this one too, and every copy of it: the others go on in another epoch."""
     Query(request.environ).finish()
     account, mine = _owner()
     if not _SESSION.fullmatch(session):
         raise NotFound("there is no such session")
+    services = _services()
     with own_change("sessions.revoke", f"session {session[:SHOWN_CHARACTERS]}…"):
-        if session == mine:
-            _services().sessions.sign_out()
-        elif not _services().sessions.revoke(account, session):
+        if all(each.id != session for each in services.sessions.list(account)):
             raise NotFound("there is no such session")
+        before, epoch = services.access.accounts.next_epoch(account)
+        if session == mine:
+            services.sessions.sign_out()
+        else:
+            services.sessions.revoke(account, session)
+        services.sessions.carry_over(account, before, epoch)
     return "", HTTPStatus.NO_CONTENT
 
 

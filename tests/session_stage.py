@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -95,6 +96,20 @@ class Shop:
         def who() -> Any:
             facts = sessions.reader.read(request.environ)
             return jsonify(None if facts is None else facts.account)
+
+
+def held_write(shop: Shop, client: Any, meanwhile: Callable[[], Any]) -> Any:
+    """Return the answer to a write before which, when the session was read, *meanwhile* happened."""
+    writer = shop.sessions._writer
+    put = writer._put
+
+    def late(mine: Any, changes: Any) -> Any:
+        writer._put = put
+        meanwhile()
+        return put(mine, changes)
+
+    writer._put = late
+    return client.get("/set/late/1")
 
 
 def cookie_of(client: Any) -> str | None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -151,6 +152,29 @@ def test_a_replayed_session_is_over_after_all_were_ended(stronghold: Fortress, i
     for key, value in kept.items():
         intruder.restore(key, 60_000, value, replace=True)
     assert ask(stronghold, cookie).status == 401
+
+
+def test_a_replayed_session_is_over_after_it_alone_was_ended(
+    stronghold: Fortress, intruder: redis.Redis
+) -> None:
+    """Its copy is put back, with its place in the list; the session that ended it goes on."""
+    stolen, mine = log_in(stronghold), log_in(stronghold)
+    (name,) = [each["id"] for each in sessions_of(stronghold, mine) if not each["current"]]
+    kept = {key: intruder.dump(key) for key in session_keys(intruder) if key.endswith(name.encode())}
+    kept |= {key: intruder.dump(key) for key in intruder.scan_iter(match="*x:sessions:*", count=1000)}
+    assert len(kept) == 2
+    assert ask(stronghold, mine, f"{SESSIONS}/{name}", "DELETE").status == 204
+    for key, value in kept.items():
+        intruder.restore(key, 60_000, value, replace=True)
+    assert (ask(stronghold, stolen).status, ask(stronghold, mine).status) == (401, 200)
+    assert [each["current"] for each in sessions_of(stronghold, mine)] == [True]
+    assert ask(stronghold, mine, f"{SESSIONS}/{name}", "DELETE").status == 404
+
+
+def sessions_of(stronghold: Fortress, cookie: str) -> list[dict[str, Any]]:
+    """Return the list that the service shows."""
+    listed: list[dict[str, Any]] = json.loads(ask(stronghold, cookie, SESSIONS).body)["sessions"]
+    return listed
 
 
 def test_sessions_under_each_others_keys_are_none(stronghold: Fortress, intruder: redis.Redis) -> None:

@@ -163,6 +163,26 @@ def test_not_a_byte_left_on_the_disk_kills_no_worker(small_disk: SmallDisk, work
         assert post(service, FLUSH, {"reason": "after"}, **key).status == 200
 
 
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_one_request_has_one_id_wherever_it_is_spoken_of(worker_class: str) -> None:
+    """In the answer, the server's line, the lines of what works for it in other threads, and the audit."""
+    with GunicornService(worker_class=worker_class, options=("--access-logfile", "-")) as service:
+        key = {"X_API_Key": admin_key_at_once(service)}
+        assert post(service, FLUSH, {"reason": "so that there is an anchor"}, **key).status == 200
+        (service.instance_dir / "instance" / "audit_anchor").write_text("{}")
+        answer = post(service, FLUSH, {"reason": "x"}, **key, X_Request_ID="mine")
+        assert (answer.status, answer.headers["X-Request-ID"]) == (200, "mine")
+        until(lambda: service.log.count('"mine"') >= 2, "the server has logged it too")
+        lines = [json.loads(line) for line in service.log.splitlines() if '"mine"' in line]
+        assert {line["logger"] for line in lines} == {"gunicorn.access", "shivx.audit.ledger"}
+        assert {line["request_id"] for line in lines} == {"mine"}
+        audit = json.loads(service.get(AUDIT, headers={"X-API-Key": key["X_API_Key"]}).body)
+        assert [each["outcome"] for each in audit["entries"] if each["request_id"] == "mine"] == [
+            "done",
+            "intended",
+        ]
+
+
 def test_denials_of_all_workers_are_in_one_chain() -> None:
     """Bad keys are refused at the gate; each is counted, from whichever worker, and the chain is whole."""
     with GunicornService(workers=2) as service:

@@ -51,4 +51,7 @@ def test_what_needs_the_database_waits_for_it_and_nothing_else_does(
         own_postgres_server.start()
         until(lambda: status(unknown) == 200, "the key is found again")
         assert log_in(service).status == 200
+        own_postgres_server.stop()
+        own_postgres_server.start()
+        assert log_in(service).status == 200, "who asks after a restart meets no dead connection"
         assert "Traceback" not in service.log

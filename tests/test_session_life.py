@@ -17,7 +17,7 @@ from cache_ext.sessions.store import Lives
 from tests.caches import PATIENCE, begin
 from tests.fault_stage import SteppableServer
 from tests.servers import RunningServer
-from tests.session_stage import Shop, cookie_of, session_keys
+from tests.session_stage import Shop, cookie_of, held_write, session_keys
 from tests.waiting import until
 
 BEHIND = [
@@ -248,24 +248,10 @@ def test_what_one_takes_away_another_does_not_bring_back(shop: Shop) -> None:
     assert last.json == {"a": "1"}
 
 
-def hold_write(shop: Shop, client: Any, meanwhile: Callable[[], Any]) -> Any:
-    """Return the answer to a write before which, when the session was read, *meanwhile* happened."""
-    writer = shop.sessions._writer
-    put = writer._put
-
-    def late(mine: Any, changes: Any) -> Any:
-        writer._put = put
-        meanwhile()
-        return put(mine, changes)
-
-    writer._put = late
-    return client.get("/set/late/1")
-
-
 def test_a_write_does_not_bring_a_revoked_session_back(shop: Shop, redis_url: str) -> None:
     """It was read before it was revoked and written after: it stays dead, and the client is told no id."""
     client = shop.signed_in(7)
-    answer = hold_write(shop, client, lambda: shop.sessions.revoke_all(7))
+    answer = held_write(shop, client, lambda: shop.sessions.revoke_all(7))
     assert answer.status_code == 200
     assert "Set-Cookie" not in answer.headers
     assert session_keys(redis_url) == []
@@ -278,7 +264,7 @@ def test_a_late_write_does_not_undo_a_login(shop: Shop) -> None:
     client.get("/set/a/1")
     old, browser = cookie_of(client), shop.client()
     browser.set_cookie("session", old)
-    answer = hold_write(shop, browser, lambda: client.post("/in/7"))
+    answer = held_write(shop, browser, lambda: client.post("/in/7"))
     assert "Set-Cookie" not in answer.headers
     assert client.get("/who").json == 7
     assert "late" not in client.get("/get").json

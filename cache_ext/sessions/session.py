@@ -40,7 +40,8 @@ class SafeSession(RedisSession):  # type: ignore[misc]
         """Redis did not answer, so nobody knows what is in it; nothing will be stored."""
         self.kept: Kept | None = None
         self.account: int | None = None
-        self.epoch = 0
+        self.epoch: int | None = None
+        """That of a new sign-in. None: that of what is stored, which somebody may have carried over."""
         self.renewed = False
         """It is to get a new id."""
         self.emptied = False
@@ -59,7 +60,7 @@ class SafeSession(RedisSession):  # type: ignore[misc]
         except StoreUnavailable:
             self.away = True
         if self.kept is not None:
-            self.account, self.epoch = self.kept.record.account, self.kept.record.epoch
+            self.account = self.kept.record.account
             self._before = self.kept.record.data
             dict.update(self, self._unpack(self.kept))
 
@@ -79,7 +80,7 @@ class SafeSession(RedisSession):  # type: ignore[misc]
 
     def stored(self, kept: Kept, packed: dict[str, bytes]) -> None:
         """Note that its content, *packed*, is stored."""
-        self.kept, self._before = kept, packed
+        self.kept, self._before, self.epoch = kept, packed, None
         self.modified = self.renewed = self.emptied = False
         self.cookie = kept.id.text
 

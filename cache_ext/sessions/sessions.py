@@ -140,15 +140,15 @@ class Sessions:
         epoch = None if self._epoch_of is None else self._epoch_of(account)
         return [
             SessionInfo(
-                name,
-                record.device,
-                record.address,
-                record.created,
-                record.seen,
-                record.created + self._lives.ttl,
+                kept.id.name,
+                kept.record.device,
+                kept.record.address,
+                kept.record.created,
+                kept.record.seen,
+                kept.record.created + self._lives.ttl,
             )
-            for name, record in self.store.of(account)
-            if self._epoch_of is None or record.epoch == epoch
+            for kept in self.store.of(account)
+            if self._epoch_of is None or kept.record.epoch == epoch
         ]
 
     def revoke(self, account: int, name: str) -> bool:
@@ -158,6 +158,18 @@ class Sessions:
             StoreUnavailable: it goes on.
         """
         return self.store.revoke(account, name)
+
+    def carry_over(self, account: int, before: int, epoch: int) -> None:
+        """Have the sessions of *account* that are of the epoch *before* go on in *epoch*, its new one.
+
+        Copies of them, and of all that ended in the epoch before, are over for good.
+
+        Raises:
+            StoreUnavailable: some could not be carried over; they are over too.
+        """
+        for kept in self.store.of(account):
+            if kept.record.epoch == before:
+                self.store.carry_over(kept, epoch)
 
     def revoke_all(self, account: int, but: str = "") -> int:
         """End the sessions of *account* but the one called *but*; return how many there were.

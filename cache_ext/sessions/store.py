@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from cache_ext.errors import PayloadError, StoreUnavailable
 from cache_ext.keys import BUCKETS, KeySpace
 from cache_ext.sessions.ids import SessionId, account_bucket
@@ -18,6 +20,8 @@ from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
 
 _MILLISECONDS = 1000
+MOST_TRIES = 16
+"""So often a writer may be overtaken before he gives up; the request's budget usually ends it earlier."""
 _LONGEST_LIST = 64
 """More names than any list of an account has; beyond that somebody else has written it."""
 
@@ -53,13 +57,6 @@ class Kept(NamedTuple):
     record: Record
     token: bytes
     at: float
-
-
-class Seen(NamedTuple):
-    """A session of a list: its name and what is in it."""
-
-    name: str
-    record: Record
 
 
 class Gone(Exception):
@@ -148,7 +145,7 @@ class SessionStore:
 
     def revoke(self, account: int, name: str) -> bool:
         """End the session called *name*; tell whether the account had one."""
-        if all(seen.name != name for seen in self.of(account)):
+        if all(kept.id.name != name for kept in self.of(account)):
             return False
         return self._ended(account_bucket(account), account, "", [name]) > 0
 
@@ -156,19 +153,35 @@ class SessionStore:
         """End all sessions of *account* but the one called *but*; return how many there were."""
         return self._ended(account_bucket(account), account, but, [])
 
-    def of(self, account: int) -> list[Seen]:
-        """Return the sessions of *account*, oldest first."""
+    def carry_over(self, kept: Kept, epoch: int) -> None:
+        """Have *kept* go on in another epoch of its account; do nothing if it has ended or left its own."""
+        was = kept.record.epoch
+        for _ in range(MOST_TRIES):
+            if kept.record.epoch != was:
+                return
+            try:
+                self.write(kept.id, replace(kept.record, epoch=epoch), kept, kept.at)
+            except Overtaken as overtaken:
+                kept = overtaken.kept
+            except Gone:
+                return
+            else:
+                return
+        raise StoreUnavailable("too many write the session at once")
+
+    def of(self, account: int) -> list[Kept]:
+        """Return the sessions of *account*, oldest first; of their ids only clients have the text."""
         bucket = account_bucket(account)
         command = ("EVALSHA", self._list, 2, self._index(bucket, account), self._prefix(bucket))
         (reply,) = self._run([(*command, _LONGEST_LIST, MAX_BYTES)])
         seconds, microseconds, *found = reply
-        at, seen = _clock(seconds, microseconds), []
+        at, kept = _clock(seconds, microseconds), []
         for name, sealed in zip(found[::2], found[1::2], strict=True):
-            text = name.decode("ascii", "replace")
-            record = self._believed(self._prefix(bucket) + text, sealed, at)
-            if record is not None and record.account == account:
-                seen.append(Seen(text, record))
-        return seen
+            session = SessionId("", name.decode("ascii", "replace"), bucket)
+            each = self._opened(session, self._key(session), sealed, at)
+            if each is not None and each.record.account == account:
+                kept.append(each)
+        return kept
 
     def count(self) -> int:
         """Return how many sessions there are."""

@@ -8,10 +8,7 @@ from cache_ext.sessions.ids import SessionId
 from cache_ext.sessions.reader import SessionReader, address_of, device_of
 from cache_ext.sessions.records import Record, RecordCodec
 from cache_ext.sessions.session import SafeSession
-from cache_ext.sessions.store import Gone, Kept, Overtaken, SessionStore
-
-MOST_TRIES = 16
-"""So often a writer may be overtaken before he gives up; the request's budget usually ends it earlier."""
+from cache_ext.sessions.store import MOST_TRIES, Gone, Kept, Overtaken, SessionStore
 
 
 class SessionWriter:
@@ -92,10 +89,11 @@ class SessionWriter:
     def _record(self, session: SafeSession, before: Kept | None, changes: Changes, at: float) -> Record:
         """Return what is to be stored. Signing in or out begins a new life; a new id alone does not."""
         goes_on = before is not None and before.record.account == session.account
+        epoch = before.record.epoch if before is not None and session.epoch is None else session.epoch
         return Record(
             format=1,
             account=session.account,
-            epoch=session.epoch,
+            epoch=epoch or 0,
             created=before.record.created if before is not None and goes_on else at,
             seen=at,
             device=device_of(session.environ),

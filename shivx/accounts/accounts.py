@@ -140,6 +140,12 @@ class Accounts:
         """End all sessions of the account, whoever has a copy of one."""
         return self._change(account, lambda row: None)
 
+    def next_epoch(self, account: int) -> tuple[int, int]:
+        """Do as `bump_epoch`; return which epoch it was and which it is, to carry sessions over."""
+        was: list[int] = []
+        changed = self._change(account, lambda row: was.append(row.epoch))
+        return was[-1], changed.epoch
+
     def disable(self, account: int, disabled: bool = True) -> Account:
         """Let nobody in any more, by session, key or password; or let them in again."""
 
