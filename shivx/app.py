@@ -10,6 +10,7 @@ from blueprints.audited import denials_to
 from blueprints.auth import auth, guard_sessions
 from blueprints.costs import COSTS, VIEW_LIMITS, CostTable, limit_views
 from blueprints.errors import answer_outside, register_error_handlers
+from blueprints.indicators import indicators
 from blueprints.keys import keys
 from blueprints.market import market
 from blueprints.operations import measure_requests, operations
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard(app)
     guard_sessions(app)
     app.register_blueprint(market)
+    app.register_blueprint(indicators)
     app.register_blueprint(auth)
     app.register_blueprint(keys)
     app.register_blueprint(operations)

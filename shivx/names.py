@@ -60,6 +60,19 @@ def forming_key(source: str, pair: Pair, timeframe: str, start: int) -> str:
     return f"forming:{{{candles_tag(source, pair, timeframe)}}}:{start}"
 
 
+def indicator_key(
+    source: str, pair: Pair, timeframe: str, spec: str, *, series: bool, include_open: bool
+) -> str:
+    """Return the key of an indicator's newest value, or *series* of values."""
+    kind = ("open" if include_open else "closed", "series" if series else "last")
+    return f"indicator:{{{pair_tag(source, pair)}}}:{timeframe}:{':'.join(kind)}:{spec}"
+
+
+def correlation_key(source: str, timeframe: str, window: int, digest: str) -> str:
+    """Return the key of the correlations of the pairs whose sorted names have this *digest*."""
+    return f"correlation:{{{source_tag(source)}}}:{timeframe}:{window}:{digest}"
+
+
 def account_tag(account: int) -> str:
     """Return the tag of all that follows from an account's row, or from one of its API keys."""
     return f"account:{account}"

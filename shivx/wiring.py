@@ -17,7 +17,7 @@ from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.providers.measured import MeasuredProvider
-from shivx.services import CandleService, MarketService, Policies, register_facts
+from shivx.services import CandleService, IndicatorService, MarketService, Policies, register_facts
 from shivx.sessions import open_sessions
 from shivx.sources import build_providers
 from shivx.state import open_state
@@ -34,6 +34,7 @@ class Services:
     cache: TieredCache
     market: MarketService
     candles: CandleService
+    indicators: IndicatorService
     policies: Policies
     providers: dict[str, MeasuredProvider]
     access: Access
@@ -75,6 +76,7 @@ def wire(app: Flask, settings: Settings) -> Services:
     policies = Policies.of(settings)
     market = MarketService(cache, providers, policies)
     candles = CandleService(cache, market, policies)
+    indicators = IndicatorService(cache, market, candles, policies)
     state = open_state(settings, cache, ensure)
     limiter = Limiter(state.gateway, cache.settings, start=_starter(state))
     sessions = open_sessions(app, settings, state, lambda: services_of(app).access.accounts)
@@ -82,7 +84,19 @@ def wire(app: Flask, settings: Settings) -> Services:
     audit = _audit(settings, access)
     cdn = open_cdn(settings, cache)
     services = Services(
-        settings, cache, market, candles, policies, providers, access, state, limiter, audit, sessions, cdn
+        settings,
+        cache,
+        market,
+        candles,
+        indicators,
+        policies,
+        providers,
+        access,
+        state,
+        limiter,
+        audit,
+        sessions,
+        cdn,
     )
     app.extensions[EXTENSION_KEY] = services
     return services

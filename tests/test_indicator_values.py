@@ -183,7 +183,7 @@ def test_a_long_standstill_unsettles_what_averages_movements() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["ema:200", "rsi:200", "linearreg:4000", "ma:30:kama", "macdext:12:1:26:1:9:1"]
+    "spec", ["ema:200", "rsi:200", "linearreg:1000", "ma:30:kama", "macdext:12:1:26:1:9:1"]
 )
 def test_memory_is_at_least_the_lookback_and_within_what_is_read(spec: str) -> None:
     """What has a window remembers just that; what decays, several times its period."""

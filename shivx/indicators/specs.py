@@ -36,7 +36,9 @@ ALIASES: Mapping[str, str] = {
 FOLLOWERS: Mapping[tuple[str, str], str] = {("bbands", "nbdevdn"): "nbdevup"}
 """(function, parameter) -> whose value is its default: ``bbands:20:3`` is as wide on both sides."""
 MAX_CANDLES = 5000
-"""Candles that one value may be made of, at most; so no parameter, a number of candles, is larger."""
+"""Candles that one value may be made of, at most."""
+MAX_PERIOD = 1000
+"""The largest whole number that a parameter, most often a number of candles, may be."""
 MAX_NAMES = 50
 MAX_SPEC_CHARACTERS = 96
 """Longer than any function with all of its parameters."""
@@ -118,7 +120,7 @@ def parse_spec(text: str, parameter: str = "names") -> Spec:
 
 def highest(about: Parameter) -> Number:
     """Return the largest value that is taken for the parameter *about*."""
-    return min(about.high, MAX_CANDLES) if about.whole else about.high
+    return min(about.high, MAX_PERIOD) if about.whole else about.high
 
 
 def _read(text: str, about: Parameter, parameter: str) -> Number:

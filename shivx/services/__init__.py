@@ -2,7 +2,16 @@
 
 from shivx.services.answer import Answer
 from shivx.services.candles import CandleList, CandleService
+from shivx.services.indicators import IndicatorService
 from shivx.services.market import MarketService
 from shivx.services.policies import Policies, register_facts
 
-__all__ = ["Answer", "CandleList", "CandleService", "MarketService", "Policies", "register_facts"]
+__all__ = [
+    "Answer",
+    "CandleList",
+    "CandleService",
+    "IndicatorService",
+    "MarketService",
+    "Policies",
+    "register_facts",
+]

@@ -6,7 +6,11 @@ from dataclasses import dataclass, fields, replace
 
 from cache_ext import CachePolicy, TieredCache
 from shivx.config import Settings
+from shivx.indicators.values import Computed, Correlations
 from shivx.models import Candles, Catalogue, OrderBook, Ticker, Trades
+
+CORRELATION_TTL = 3600.0
+"""Seconds; like everything that is made of candles it ends with the first of them to expire, though."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Policies:
     trades: CachePolicy
     closed_candles: CachePolicy
     forming_candles: CachePolicy
+    indicators: CachePolicy
+    correlation: CachePolicy
 
     @classmethod
     def of(cls, settings: Settings) -> Policies:
@@ -57,6 +63,10 @@ class Policies:
                 stale_if_error=settings.cache_market_price_stale_ttl,
                 name="forming",
             ),
+            indicators=CachePolicy(
+                ttl=settings.cache_indicator_ttl, stale_if_error=others, name="indicators"
+            ),
+            correlation=CachePolicy(ttl=CORRELATION_TTL, stale_if_error=others, name="correlation"),
         )
 
     @property
@@ -72,5 +82,5 @@ class Policies:
 
 def register_facts(cache: TieredCache) -> None:
     """Make the market facts cacheable. They are frozen, so all readers share one object."""
-    for kind in (Catalogue, Ticker, OrderBook, Trades, Candles):
+    for kind in (Catalogue, Ticker, OrderBook, Trades, Candles, Computed, Correlations):
         cache.register_type(kind, name=kind.__name__.lower(), shared=True)
