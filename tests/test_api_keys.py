@@ -9,6 +9,7 @@ import pytest
 import redis
 from sqlalchemy import event, text
 
+from shivx.accounts import api_keys
 from shivx.accounts.accounts import UnknownAccount
 from shivx.accounts.api_keys import MAX_KEYS, UnknownKey
 from shivx.accounts.key_text import PREFIX, digest_of, make_key
@@ -230,6 +231,18 @@ def test_garbage_keys_leave_nothing_behind(make_office, redis_server):
         assert [office.keys.find(key) for key in garbage] == [None] * 20
     assert redis_server.ask("DBSIZE") == before
     assert sum(statement.startswith("SELECT") for statement in sent) == 20
+
+
+def test_so_many_keys_that_are_none_are_remembered_and_no_more(office, monkeypatch):
+    """Whoever guesses fills no memory; the newest are those that are known."""
+    monkeypatch.setattr(api_keys, "MAX_UNKNOWN", 5)
+    garbage = [make_key() for _ in range(20)]
+    assert [office.keys.find(key) for key in garbage] == [None] * 20
+    sent = statements(office)
+    assert [office.keys.find(key) for key in reversed(garbage[-5:])] == [None] * 5
+    assert sent == []
+    assert office.keys.find(garbage[0]) is None
+    assert len(sent) > 0
 
 
 @pytest.mark.parametrize("server_kind", ["valkey"])

@@ -212,6 +212,14 @@ def test_guesses_soon_no_longer_reach_the_database(office, statements):
     assert len(statements) > reached
 
 
+def test_guesses_of_one_ipv6_customer_count_together(office):
+    """Each from another address of his /64: the next after the last allowed waits."""
+    for number in range(office.settings.limit_anonymous):
+        assert type(guess(office, f"2001:db8::{number:x}")) is Refused
+    assert type(guess(office, "2001:db8::ffff:1")) is TooManyRequests
+    assert type(guess(office, "2001:db8:0:1::1")) is Refused
+
+
 def test_a_key_that_is_known_works_beside_guesses(office, key):
     """From the same address; one that would have to be looked up waits, and works from elsewhere."""
     assert office.identify(HTTP_X_API_KEY=key).via is Via.KEY

@@ -61,12 +61,13 @@ def test_what_ended_in_the_epoch_before_is_not_carried_along(
         for epoch in (2, 3):
             before, epochs[7] = epochs[7], epoch
             epochal.sessions.carry_over(7, before, epoch)
+            ended.set_cookie("session", sid)
+            assert (who(ended), who(stays)) == (None, 7)
             for name, blob in kept.items():
                 if name.endswith(listed[0]):
                     intruder.set(name, blob)
             intruder.delete(index)
             intruder.rpush(index, *listed)
-            ended.set_cookie("session", sid)
             assert (who(ended), who(stays)) == (None, 7)
             assert [each.id.encode() for each in epochal.sessions.list(7)] == [listed[1]]
 
