@@ -8,7 +8,6 @@ import numpy as np
 
 from shivx.indicators import library
 from shivx.indicators.prices import Floats, Prices, Truths
-from shivx.indicators.settling import memory_of
 from shivx.indicators.specs import Spec
 from shivx.indicators.undefined import RULES, mask_undefined
 
@@ -20,9 +19,9 @@ def compute(spec: Spec, prices: Prices) -> dict[str, Floats]:
     after a hole starts afresh), or nothing moved that it could be a ratio of (see `undefined`). Closed
     candles only, or with the open one: as *prices* has them; a value depends on none that comes later.
     """
-    inputs = [library.PRICES.index(name) for name in spec.function.inputs]
     if prices.all_sound:
         return _of_sound(spec, prices)
+    inputs = [library.PRICES.index(name) for name in spec.function.inputs]
     found = {name: np.full(len(prices), np.nan) for name in spec.outputs}
     sound: Truths = np.logical_and.reduce(prices.sound[inputs])
     for first, last in _stretches(sound):
@@ -34,25 +33,28 @@ def compute(spec: Spec, prices: Prices) -> dict[str, Floats]:
 
 def _of_sound(spec: Spec, prices: Prices) -> dict[str, Floats]:
     function = spec.function
-    arrays = function.call(*[prices[name] for name in function.inputs], *spec.values)
-    if not isinstance(arrays, tuple):
-        arrays = (arrays,)
-    if function.may_be_infinite or any(array.dtype != np.float64 for array in arrays):
-        arrays = [_as_doubles(spec, array) for array in arrays]
+    rows = prices.named
+    found = function.call(*[rows[name] for name in function.inputs], *spec.values)
+    arrays = found if isinstance(found, tuple) else (found,)
+    if function.may_be_infinite or function.whole:
+        arrays = tuple([_as_doubles(spec, array) for array in arrays])
     if spec.name in RULES:
-        mask = mask_undefined(spec, prices, memory_of(spec))
+        mask = mask_undefined(spec, prices)
         if mask is not None:
             for array in arrays:
                 array[mask] = np.nan
+    if len(arrays) == 1:
+        return {spec.outputs[0]: arrays[0]}
     return dict(zip(spec.outputs, arrays, strict=True))
 
 
 def _as_doubles(spec: Spec, array: np.ndarray) -> Floats:
     """Return *array* as doubles: TA-Lib has no whole number for "none", and puts 0."""
-    if array.dtype == np.float64:
-        array[~np.isfinite(array)] = np.nan
+    if array.dtype.kind == "f":
+        if spec.function.may_be_infinite:
+            array[~np.isfinite(array)] = np.nan
         return array
-    doubles = array.astype(np.float64)
+    doubles: Floats = array.astype(np.float64)
     doubles[: spec.lookback] = np.nan
     return doubles
 

@@ -13,6 +13,8 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 PRICES = ("open", "high", "low", "close", "volume")
 """What a candle has, and so what a function may take."""
 NOT_OF_PRICES = frozenset({"Math Operators", "Math Transform"})
@@ -57,6 +59,7 @@ class Function:
         parameters, outputs: in TA-Lib's order.
         path_dependent: whether a value depends on where the prices begin, however long ago.
         may_be_infinite: whether a result may be no number.
+        whole: whether any output has whole numbers.
         call: TA-Lib's; takes arrays, then numbers, returns an array or several.
     """
 
@@ -68,6 +71,7 @@ class Function:
     outputs: tuple[str, ...]
     path_dependent: bool
     may_be_infinite: bool
+    whole: bool
     call: Callable[..., Any]
 
 
@@ -105,6 +109,7 @@ def _function(name: str) -> Function:
     for price in about["input_names"].values():
         inputs += price if isinstance(price, list) else [price]
     flags = about["function_flags"] or ()
+    call = getattr(load(), name)
     return Function(
         name=name.lower(),
         title=about["display_name"],
@@ -114,8 +119,15 @@ def _function(name: str) -> Function:
         outputs=tuple(about["output_names"]),
         path_dependent=_PATH_DEPENDENT in flags,
         may_be_infinite=_MAY_BE_INFINITE in flags,
-        call=getattr(load(), name),
+        whole=_gives_whole(call, len(inputs)),
+        call=call,
     )
+
+
+def _gives_whole(call: Callable[..., Any], inputs: int) -> bool:
+    """Tell whether any output of *call* has whole numbers: the type of what it makes of a single candle."""
+    found = call(*[np.ones(1)] * inputs)
+    return any(array.dtype != np.float64 for array in (found if isinstance(found, tuple) else (found,)))
 
 
 class _About(ctypes.Structure):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,13 @@ Truths = NDArray[np.bool_]
 
 _LEAST: Floats = np.array([[np.nextafter(0.0, 1.0)]] * 4 + [[0.0]])
 """A price is above zero, a volume may be zero."""
-_ROWS = {name: row for row, name in enumerate(PRICES)}
+
+
+class Runs(NamedTuple):
+    """At each candle, how many in a row have something in common, up to it; and the longest of them."""
+
+    lengths: Whole
+    longest: int
 
 
 class Prices:
@@ -44,8 +51,12 @@ class Prices:
         return len(self.times)
 
     def __getitem__(self, name: str) -> Floats:
-        row: Floats = self.rows[_ROWS[name]]
-        return row
+        return self.named[name]
+
+    @cached_property
+    def named(self) -> dict[str, Floats]:
+        """The rows by name."""
+        return dict(zip(PRICES, self.rows, strict=True))
 
     def since(self, index: int) -> Prices:
         """Return these without the first *index* candles."""
@@ -66,58 +77,58 @@ class Prices:
         return bool(self.sound.all())
 
     @cached_property
-    def unmoved_closes(self) -> Whole | None:
+    def unmoved_closes(self) -> Runs | None:
         """How often in a row the close has not changed, at each candle; None if it always has."""
         return self._unchanged(self["close"])
 
     @cached_property
-    def unmoved_highs(self) -> Whole | None:
+    def unmoved_highs(self) -> Runs | None:
         """Likewise for the high."""
         return self._unchanged(self["high"])
 
     @cached_property
-    def unmoved_lows(self) -> Whole | None:
+    def unmoved_lows(self) -> Runs | None:
         """Likewise for the low."""
         return self._unchanged(self["low"])
 
     @cached_property
-    def unmoved_typicals(self) -> Whole | None:
+    def unmoved_typicals(self) -> Runs | None:
         """Likewise for the mean of high, low and close."""
         return self._unchanged(self._typical)
 
     @cached_property
-    def points(self) -> Whole | None:
+    def points(self) -> Runs | None:
         """How many candles in a row have high and low equal, each for itself; None if none has."""
-        return _runs(self["high"] == self["low"])
+        return runs_of(self["high"] == self["low"])
 
     @cached_property
-    def flat(self) -> Whole | None:
+    def flat(self) -> Runs | None:
         """How many candles in a row are at one price, highs and lows; None if none is."""
         if self.points is None:
             return None
-        return _runs(self["high"] == self["low"], self._same(self["high"]))
+        return runs_of(self["high"] == self["low"], self._same(self["high"]))
 
     @cached_property
-    def dojis(self) -> Whole | None:
+    def dojis(self) -> Runs | None:
         """How many candles in a row close where they opened; None if none does."""
-        return _runs(self["open"] == self["close"])
+        return runs_of(self["open"] == self["close"])
 
     @cached_property
-    def directionless(self) -> Whole | None:
+    def directionless(self) -> Runs | None:
         """How often in a row neither the high rose nor the low fell; None if one always has."""
         high, low = self["high"], self["low"]
         up, down = np.diff(high, prepend=high[:1]), -np.diff(low, prepend=low[:1])
-        return _runs(((up <= 0) & (down <= 0)) | (up == down))
+        return runs_of(((up <= 0) & (down <= 0)) | (up == down))
 
     @cached_property
-    def without_volume(self) -> Whole | None:
+    def without_volume(self) -> Runs | None:
         """How many candles in a row have no volume; None if all have."""
-        return _runs(self["volume"] == 0)
+        return runs_of(self["volume"] == 0)
 
     @cached_property
-    def without_flow(self) -> Whole | None:
+    def without_flow(self) -> Runs | None:
         """How many candles in a row have no volume or the same typical price as before; None if none."""
-        return _runs((self["volume"] == 0) | self._same(self._typical))
+        return runs_of((self["volume"] == 0) | self._same(self._typical))
 
     @property
     def _typical(self) -> Floats:
@@ -130,11 +141,11 @@ class Prices:
         np.equal(values[1:], values[:-1], out=same[1:])
         return same
 
-    def _unchanged(self, values: Floats) -> Whole | None:
-        return _runs(self._same(values))
+    def _unchanged(self, values: Floats) -> Runs | None:
+        return runs_of(self._same(values))
 
 
-def _runs(holds: Truths, goes_on: Truths | None = None) -> Whole | None:
+def runs_of(holds: Truths, goes_on: Truths | None = None) -> Runs | None:
     """Return for each place how many in a row *holds* is true, up to there; None if it nowhere is.
 
     Args:
@@ -146,4 +157,5 @@ def _runs(holds: Truths, goes_on: Truths | None = None) -> Whole | None:
     ends = np.where(holds, 0, places)
     if goes_on is not None:
         ends = np.maximum(ends, np.where(goes_on, 0, places - 1))
-    return np.asarray(places - np.maximum.accumulate(ends))
+    lengths = np.asarray(places - np.maximum.accumulate(ends))
+    return Runs(lengths, int(lengths.max()))

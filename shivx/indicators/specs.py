@@ -57,12 +57,12 @@ class Spec:
     def __str__(self) -> str:
         return ":".join((self.name, *map(_text, self.values)))
 
-    @property
+    @cached_property
     def function(self) -> Function:
         """What computes it."""
         return library.functions()[self.name]
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The names of its results: TA-Lib's, or ``value`` if there is but one."""
         names = self.function.outputs

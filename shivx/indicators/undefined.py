@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shivx.indicators import library
-from shivx.indicators.prices import Prices, Truths, Whole
+from shivx.indicators.prices import Prices, Runs, Truths, runs_of
+from shivx.indicators.settling import memory_of
 from shivx.indicators.specs import Spec
 
 RSI_SPREAD = 1e-9
@@ -30,58 +31,52 @@ class Standstill:
         smoothed: whether values after it are made of it too.
     """
 
-    run: Callable[[Spec, Prices], Whole | None]
+    run: Callable[[Spec, Prices], Runs | None]
     enough: Callable[[Spec], int]
     smoothed: bool = False
 
 
-def mask_undefined(spec: Spec, prices: Prices, memory: int) -> Truths | None:
-    """Return where *spec* has no value for want of movement; None if nowhere.
-
-    Args:
-        memory: candles before one, that its value may depend on.
-    """
+def mask_undefined(spec: Spec, prices: Prices) -> Truths | None:
+    """Return where *spec* has no value for want of movement; None if nowhere."""
     mask: Truths | None = None
     for rule in RULES.get(spec.name, ()):
         run = rule.run(spec, prices)
         if run is None:
             continue
         enough = max(1, rule.enough(spec))
-        hits = run >= enough
-        if not hits.any():
+        if run.longest < enough:
             continue
+        hits = run.lengths >= enough
         if rule.smoothed:
             places = np.arange(len(hits))
             last = np.maximum.accumulate(np.where(hits, places, -len(hits)))
-            hits = places - last <= max(0, memory + 1 - enough)
+            hits = places - last <= max(0, memory_of(spec) + 1 - enough)
         mask = hits if mask is None else mask | hits
     return mask
 
 
-def _stored(name: str) -> Callable[[Spec, Prices], Whole | None]:
+def _stored(name: str) -> Callable[[Spec, Prices], Runs | None]:
     """Return how to get the runs that `Prices` has under *name*."""
 
-    def run(spec: Spec, prices: Prices) -> Whole | None:
-        found: Whole | None = getattr(prices, name)
+    def run(spec: Spec, prices: Prices) -> Runs | None:
+        found: Runs | None = getattr(prices, name)
         return found
 
     return run
 
 
-def _level_rsi(spec: Spec, prices: Prices) -> Whole | None:
-    """Return where, within `fastk_period` candles, the RSI did not move: 1 there, else 0."""
+def _level_rsi(spec: Spec, prices: Prices) -> Runs | None:
+    """Return where, within `fastk_period` candles, the RSI did not move: how often in a row."""
     talib, period = library.load(), spec["fastk_period"]
     rsi = talib.RSI(np.ascontiguousarray(prices["close"]), spec["timeperiod"])
     if period == 1:
-        return np.ones(len(rsi), np.int64)
-    level: Truths = talib.MAX(rsi, period) - talib.MIN(rsi, period) <= RSI_SPREAD
-    return level.astype(np.int64)
+        return runs_of(np.ones(len(rsi), np.bool_))
+    return runs_of(talib.MAX(rsi, period) - talib.MIN(rsi, period) <= RSI_SPREAD)
 
 
-def _no_volume_yet(spec: Spec, prices: Prices) -> Whole | None:
-    """Return 1 as long as no candle has had volume, else 0."""
-    none_yet: Truths = np.cumsum(prices["volume"]) == 0
-    return none_yet.astype(np.int64)
+def _no_volume_yet(spec: Spec, prices: Prices) -> Runs | None:
+    """Return how many candles there were before the first with a volume."""
+    return None if prices["volume"][:1].any() else runs_of(np.cumsum(prices["volume"]) == 0)
 
 
 def _of(parameter: str, more: int = 0) -> Callable[[Spec], int]:
