@@ -100,6 +100,11 @@ def test_values_do_not_depend_on_the_series_or_on_what_else_is_asked(site: Site)
     assert few == with_others["ema:21"]["series"][-7:]
 
 
+def test_the_whole_series_has_enough_history(site: Site) -> None:
+    """Not even the oldest of 500 values depends on where the history begins, of a slow average either."""
+    assert values(site, "names=rma:60&series=500")["rma:60"]["anchored_at"] is None
+
+
 def test_a_later_answer_says_the_same_of_the_same_candle(site: Site, clock: FakeClock) -> None:
     """Closed candles do not repaint, though the history that is read moves on."""
     first = dict(values(site, "names=rsi&series=500")["rsi"]["series"])

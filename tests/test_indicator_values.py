@@ -198,3 +198,16 @@ def test_specifications_are_values() -> None:
     assert {str(parse_spec(text)) for text in ("bbands", "bollinger:20:2", "BB:20:2.0:2:sma")} == {
         "bbands:20:2:2:0"
     }
+
+
+def test_bands_are_as_wide_on_both_sides_unless_told() -> None:
+    """One width is that of both, whatever TA-Lib's default of the other is."""
+    assert parse_spec("bbands:20:3") == parse_spec("bbands:20:3:3:0")
+    assert parse_spec("bbands:20:3:1").values == (20, 3.0, 1.0, 0)
+
+
+def test_what_never_forgets_is_unsettled_though_nothing_happened_at_first() -> None:
+    """That the candles left out change nothing says nothing of those before them."""
+    prices, spec = walk(1000), parse_spec("nvi")
+    prices.rows[4] = 5.0
+    assert not is_settled(spec, prices, list(compute(spec, prices).values()), 1)
