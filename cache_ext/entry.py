@@ -10,6 +10,11 @@ from msgspec import Meta, Raw, Struct
 
 MAX_MS = 10 * 365 * 86_400_000
 """No ttl is longer than ten years."""
+AS_OF_MS = range(-62_135_596_800_000, 253_402_300_800_000)
+"""Times that data may have, Unix milliseconds: the years 1 to 9999, which a datetime can say."""
+
+
+AsOf = Annotated[int, Meta(ge=AS_OF_MS.start, lt=AS_OF_MS.stop)]
 
 
 class Missing(enum.Enum):
@@ -61,7 +66,7 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc
     payload: Raw
     compressed: bool = False  # the payload, before it was sealed, is a msgpack bin with a zstd frame
     failed: bool = False  # the payload stands for an exception: loading fails, and so do those who ask
-    as_of: int | None = None  # Unix milliseconds: the time of the data itself, if they have one
+    as_of: AsOf | None = None  # Unix milliseconds: the time of the data itself, if they have one
     etag: str = ""  # the origin's name for this state of the data, "" if it has none
 
     @property
@@ -71,9 +76,10 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc
 
 
 class OpenEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An entry as it comes from the store, its payload decoded along with it: the fields are `Entry`'s.
+    """An entry as it comes from the store, its payload decoded along with it; the fields are `Entry`'s.
 
-    Most of them nobody will look at again. So the tags are left as bytes, which are as good to compare.
+    The payload is the value unless it is `sealed`, `compressed` or `failed`. The tags are left as bytes:
+    they are as good to compare, and mostly nobody asks for more.
     """
 
     format: int
@@ -88,5 +94,5 @@ class OpenEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     payload: Any
     compressed: bool = False
     failed: bool = False
-    as_of: int | None = None
+    as_of: AsOf | None = None
     etag: str = ""

@@ -65,7 +65,7 @@ class OlderCodec(EntryCodec):
             raise PayloadError("a lifetime out of range")
         return Entry(*msgspec.structs.astuple(self._unsealed(old, key) if old.sealed else old))
 
-    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, OpenEntry]:
+    def decode_open(self, blobs: Mapping[str, bytes]) -> dict[str, OpenEntry]:
         """Return none: the older program decoded one by one."""
         return {}
 

@@ -23,7 +23,8 @@ def is_good(tags: Any, asked: tuple[str, ...] = ("t",)) -> bool:
     """Tell whether an entry of "k" whose tags are these, or these bytes, is good, having to have *asked*."""
     packed = tags if isinstance(tags, bytes) else msgspec.msgpack.encode(tags)
     fields = msgspec.structs.asdict(entry()) | {"tags": Raw(packed), "payload": 1}
-    return bool(VERSIONS.unchanged({"k": OpenEntry(**fields)}, {"k": asked}, 1.2))
+    one, (epoch, expected) = OpenEntry(**fields), VERSIONS.expected({"k": asked})["k"]
+    return one.epoch == epoch and (one.tags == expected or VERSIONS.cover(one, asked))
 
 
 def test_what_it_has_to_show_is_enough():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -24,8 +25,6 @@ TOKEN_BYTES = 8
 TOKEN_AT = 4
 """Where the token starts in an encoded entry: after array header, format, and the two bytes of a bin 8
 header. Scripts compare it there."""
-AS_OF_MS = range(-62_135_596_800_000, 253_402_300_800_000)
-"""Times that data may have, Unix milliseconds: the years 1 to 9999, which a datetime can say."""
 _FIELDS = {FORMAT: 10, NEW_FORMAT: 14}
 _HEADS = {bytes([0x90 + count, number, 0xC4, TOKEN_BYTES]): number for number, count in _FIELDS.items()}
 """How the bytes of each format start: an array of so many fields, the format, a bin of eight bytes."""
@@ -99,8 +98,6 @@ class EntryCodec:
             entry = self._decoder.decode(blob)
         except _UNREADABLE as error:
             raise PayloadError(f"not an entry: {error}") from error
-        if entry.as_of is not None and entry.as_of not in AS_OF_MS:
-            raise PayloadError("a time of data out of range")
         if entry.sealed:
             text = self._ring.open(_unbin(entry), _credentials(entry, key))
             entry = msgspec.structs.replace(entry, payload=Raw(text))
@@ -109,28 +106,13 @@ class EntryCodec:
             entry = msgspec.structs.replace(entry, payload=Raw(plain))
         return entry
 
-    def decode_plain(self, blobs: Mapping[str, bytes]) -> dict[str, OpenEntry]:
-        """Return, by key, those entries whose payload is a value that lies there as it is, and decodes.
-
-        As most are; `decode` tells what the others are, or what is wrong with them.
-        """
-        entries = self._together(blobs) or self._one_by_one(blobs)
-        return {
-            key: entry
-            for key, entry in entries
-            if not entry.sealed and (entry.format == FORMAT or _is_plain(entry))
-        }
-
-    def _together(self, blobs: Mapping[str, bytes]) -> Iterable[tuple[str, OpenEntry]]:
-        """Return all entries; none if there may be anything wrong with one of them."""
-        if max(map(len, blobs.values()), default=0) > self._light:
-            return ()
-        if not {blob[:TOKEN_AT] for blob in blobs.values()} <= _HEADS.keys():
-            return ()
-        try:
-            return list(zip(blobs, map(self._opener.decode, blobs.values()), strict=True))
-        except (PayloadError, *DECODE_FAILURES):
-            return ()
+    def decode_open(self, blobs: Mapping[str, bytes]) -> dict[str, OpenEntry]:
+        """Return, by key, the entries whose payload decodes along with them; `decode` tells of the others."""
+        light = max(map(len, blobs.values()), default=0) <= self._light
+        if light and {blob[:TOKEN_AT] for blob in blobs.values()} <= _HEADS.keys():
+            with suppress(PayloadError, *DECODE_FAILURES):
+                return dict(zip(blobs, map(self._opener.decode, blobs.values()), strict=True))
+        return dict(self._one_by_one(blobs))
 
     def _one_by_one(self, blobs: Mapping[str, bytes]) -> Iterator[tuple[str, OpenEntry]]:
         for key, blob in blobs.items():
@@ -149,13 +131,6 @@ class EntryCodec:
         fields = msgspec.structs.asdict(self._decoder.decode(blob))
         tags = Raw(msgspec.msgpack.encode(fields["tags"]))
         return OpenEntry(**fields | {"tags": tags, "payload": self.values.decode(fields["payload"])})
-
-
-def _is_plain(entry: OpenEntry) -> bool:
-    """Tell whether the fields that only the newer format has say nothing out of the ordinary."""
-    if entry.compressed or entry.failed:
-        return False
-    return entry.as_of is None or entry.as_of in AS_OF_MS
 
 
 def _bin(data: bytes) -> bytes:

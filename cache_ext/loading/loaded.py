@@ -6,7 +6,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from cache_ext.codec.entries import AS_OF_MS
+from cache_ext.entry import AS_OF_MS
 from cache_ext.errors import CacheError, ConfigurationError
 from cache_ext.keys import check_tags
 from cache_ext.reading.frames import current_frame

@@ -13,7 +13,7 @@ from cache_ext.reading.first_take import FirstTake
 from cache_ext.reading.found import Found
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.slot import EARLY_FACTOR, Slot
-from cache_ext.stores.base import Snapshot
+from cache_ext.stores.base import Snapshot, Versions
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -124,9 +124,26 @@ class Picker:
         plain = Plain(self._codec, self._near, mark, generation, versions.now / 1000 - began)
         if held := self._near.held(tags_of):
             blobs = {key: blob for key, blob in blobs.items() if key not in held}
-        entries = versions.unchanged(self._codec.decode_plain(blobs), tags_of, EARLY_FACTOR)
+        entries = _plain_hits(self._codec.decode_open(blobs), versions, tags_of)
         if len(entries) < len(blobs):
             blobs = {key: blobs[key] for key in entries}
         if blobs and self._near.keeps:
             self._near.expect(blobs, plain)
         return Sight(_NOTHING, plain, blobs, entries)
+
+
+def _plain_hits(
+    entries: Mapping[str, OpenEntry], versions: Versions, tags_of: Mapping[str, Collection[str]]
+) -> dict[str, OpenEntry]:
+    """Return those of *entries* that are plain hits under *versions* and have the tags in *tags_of*."""
+    now, expected, hits = versions.now, versions.expected(tags_of), {}
+    for key, entry in entries.items():
+        epoch, tags = expected[key]
+        if (
+            entry.epoch == epoch
+            and (entry.tags == tags or versions.cover(entry, tags_of[key]))
+            and 0 <= now - entry.loaded_at < entry.ttl - EARLY_FACTOR * entry.load_time
+            and not (entry.sealed or entry.compressed or entry.failed)
+        ):
+            hits[key] = entry
+    return hits

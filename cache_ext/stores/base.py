@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -95,26 +95,10 @@ class Versions(NamedTuple):
                 judgement = Judgement.STALE
         return judgement
 
-    def unchanged(
-        self, entries: Mapping[str, OpenEntry], tags_of: Mapping[str, Collection[str]], early: float
-    ) -> dict[str, OpenEntry]:
-        """Return those of *entries* that `judge` finds good because none of their versions is another.
-
-        Args:
-            tags_of: by key, the tags that it must have at least.
-            early: an entry with no more than so many times its load time left is not returned.
-        """
-        now, good, expected = self.now, {}, self._expected(tags_of)
-        for key, entry in entries.items():
-            if not 0 <= now - entry.loaded_at < entry.ttl - early * entry.load_time:
-                continue
-            epoch, tags = expected[key]
-            if entry.epoch == epoch and (entry.tags == tags or self._covers(entry, tags_of[key])):
-                good[key] = entry
-        return good
-
-    def _expected(self, tags_of: Mapping[str, Collection[str]]) -> Mapping[str, tuple[bytes | None, Any]]:
-        """Return, by key, the epoch and the encoded tags of an entry that was made under these versions.
+    def expected(
+        self, tags_of: Mapping[str, Collection[str]]
+    ) -> Mapping[str, tuple[bytes | None, Raw | None]]:
+        """Return, by key, the epoch and the encoded tags of an entry of just these versions and *tags_of*.
 
         None stands for what no entry has.
         """
@@ -138,8 +122,8 @@ class Versions(NamedTuple):
             return None
         return tag, epoch, standing.hard
 
-    def _covers(self, entry: OpenEntry, tags: Collection[str]) -> bool:
-        """Tell whether *entry* has *tags*, and all that it has are of these versions."""
+    def cover(self, entry: OpenEntry, tags: Collection[str]) -> bool:
+        """Tell whether *entry* has *tags* and others, all of them of just these versions."""
         try:
             shown = _TAGS.decode(entry.tags)
         except msgspec.MsgspecError:
