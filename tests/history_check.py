@@ -100,13 +100,16 @@ def _outlived(read: Event) -> Iterator[str]:
 
 
 def _doubled(loads: Sequence[Event], writes: Sequence[Event]) -> Iterator[str]:
-    """Yield which loads of a key went on at once, though nobody had written or removed it in between."""
+    """Yield which loads of a key went on at once, though nobody had doomed the former in between.
+
+    Who writes or removes the key does, and who invalidates one of its tags.
+    """
     for one in loads:
         for other in loads:
             if one is other or one["key"] != other["key"] or not one["start"] <= other["start"] < one["end"]:
                 continue
             if not any(
-                write["name"] == one["key"]
+                write["name"] in (one["key"], *KEYS[one["key"]].tags)
                 and write["start"] < other["start"]
                 and one["asked"] < write["end"]
                 for write in writes
