@@ -19,7 +19,7 @@ from cache_ext.errors import (
     StoreUnavailable,
     UnsupportedValue,
 )
-from cache_ext.hooks.event import Emitted, Event, Fate
+from cache_ext.hooks.event import Emission, Emitted, Event, Fate
 from cache_ext.loading.loaded import Loaded, NotLoaded, NotModified, Previous, previous
 from cache_ext.opening import open_cache
 from cache_ext.policy import CachePolicy
@@ -49,6 +49,7 @@ __all__ = [
     "CacheSettings",
     "CircuitOpen",
     "ConfigurationError",
+    "Emission",
     "Emitted",
     "Event",
     "Fate",

@@ -70,7 +70,7 @@ payload_errors = Counter("cache_payload_errors", "Stored bytes that could not be
 hook_events = Counter(
     "cache_hook_events",
     "Events emitted here (accepted, repeated, here, queued) and what became of them in hooks run here (done, "
-    "failed, set_aside, undecodable, lost), by outcome.",
+    "failed, set_aside, undecodable, lost) or in following the stream (started_over), by outcome.",
     ("outcome",),
 )
 cdn_purges = Counter(
@@ -114,6 +114,11 @@ memory_bytes = Gauge(
 staleness_bound = Gauge(
     "cache_backplane_staleness_bound_seconds",
     "How far an L1 hit may lag behind an applied invalidation at most.",
+    multiprocess_mode="livemax",
+)
+event_lag = Gauge(
+    "cache_event_lag_seconds",
+    "How long the oldest event has waited that hooks or invalidation have not ended.",
     multiprocess_mode="livemax",
 )
 sessions_active = Gauge(

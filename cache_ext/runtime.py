@@ -17,7 +17,6 @@ from cache_ext.coherence.outbox import Outbox
 from cache_ext.gauges import set_gauges
 from cache_ext.hooks.emitting import Hooks
 from cache_ext.hooks.registry import Registry
-from cache_ext.hooks.stream import EventStream
 from cache_ext.keys import KeySpace
 from cache_ext.loading.background import Background
 from cache_ext.loading.failures import Failures
@@ -186,8 +185,9 @@ class Runtime:
 
     def add_hooks(self, registry: Registry, values: ValueCodec) -> Hooks:
         """Let this process emit events, and run the hooks of *registry*."""
-        stream = None if self.gateway is None else EventStream(self.gateway, self.keyspace)
-        self.hooks = Hooks(registry, stream, values, self.settings, self.start, self.monotonic)
+        self.hooks = Hooks(
+            registry, self.gateway, self.keyspace, values, self.settings, self.start, self.monotonic
+        )
         return self.hooks
 
     def _wake(self, names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from blueprints.audited import denials_to
 from blueprints.auth import auth, guard_sessions
 from blueprints.costs import COSTS, VIEW_LIMITS, CostTable, limit_views
 from blueprints.errors import answer_outside, register_error_handlers
+from blueprints.events import events
 from blueprints.indicators import indicators
 from blueprints.keys import keys
 from blueprints.market import market
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(indicators)
     app.register_blueprint(auth)
     app.register_blueprint(keys)
+    app.register_blueprint(events)
     app.register_blueprint(operations)
     app.register_blueprint(admin)
     app.cli.add_command(account_commands())

@@ -73,6 +73,11 @@ def correlation_key(source: str, timeframe: str, window: int, digest: str) -> st
     return f"correlation:{{{source_tag(source)}}}:{timeframe}:{window}:{digest}"
 
 
+def model_tag(model: str) -> str:
+    """Return the tag of all predictions of a model, whatever its version."""
+    return f"model:{model}"
+
+
 def account_tag(account: int) -> str:
     """Return the tag of all that follows from an account's row, or from one of its API keys."""
     return f"account:{account}"

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 
 from cache_ext import CacheExt, TieredCache
+from cache_ext.hooks.emitting import Hooks
 from cache_ext.limits.limiter import Limiter
 from cache_ext.sessions.sessions import Sessions
 from shivx.accounts.access import Access, open_access
@@ -16,6 +17,7 @@ from shivx.audit.audit import Audit
 from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
+from shivx.invalidation_rules import InvalidationRules
 from shivx.providers.measured import MeasuredProvider
 from shivx.services import CandleService, IndicatorService, MarketService, Policies, register_facts
 from shivx.sessions import open_sessions
@@ -42,7 +44,13 @@ class Services:
     limiter: Limiter
     audit: Audit
     sessions: Sessions
+    rules: InvalidationRules
     cdn: Cdn | None = None
+
+    @property
+    def events(self) -> Hooks:
+        """Emits the service's events, which invalidate by the `rules`, and has hooks called for them."""
+        return self.state.hooks
 
     def start(self) -> None:
         """Connect and start this process' threads now; the first request would, but waits no longer."""
@@ -78,6 +86,8 @@ def wire(app: Flask, settings: Settings) -> Services:
     candles = CandleService(cache, market, policies)
     indicators = IndicatorService(cache, market, candles, policies)
     state = open_state(settings, cache, ensure)
+    rules = InvalidationRules(market.sources)
+    state.hooks.invalidate_by(rules.tags_of, cache)
     limiter = Limiter(state.gateway, cache.settings, start=_starter(state))
     sessions = open_sessions(app, settings, state, lambda: services_of(app).access.accounts)
     access = open_access(app, settings, cache, limiter=limiter, sessions=sessions.reader)
@@ -96,6 +106,7 @@ def wire(app: Flask, settings: Settings) -> Services:
         limiter,
         audit,
         sessions,
+        rules,
         cdn,
     )
     app.extensions[EXTENSION_KEY] = services

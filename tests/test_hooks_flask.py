@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, current_app
 
-from cache_ext import CacheExt, Event, Fate, cache_of
+from cache_ext import MISS, CacheExt, Event, Fate, cache_of
 from tests.waiting import until
 
 
@@ -65,6 +65,19 @@ def test_one_extension_serves_several_applications(make_app, redis_url, namespac
         ext.emit("sold", 2)
     until(lambda: len(seen) == 2, "both are called")
     assert sorted(seen) == [("depot", 2), ("shop", 1)]
+
+
+def test_an_extension_can_have_rules(make_app, redis_url, namespace) -> None:
+    """They are handed in as a callable; an event invalidates in the cache of its own application."""
+    ext = CacheExt(event_tags=lambda event: [f"pair:{event.data}"])
+    shop = make_app(ext, "shop")
+    depot = make_app(ext, "depot", CACHE_EXT_REDIS_URL=redis_url, CACHE_EXT_NAMESPACE=namespace)
+    for app in (shop, depot):
+        cache_of(app).set("price", 1, ttl=60, tags=["pair:SOL-USDC"])
+    with depot.app_context():
+        assert ext.emit("trade_executed", "SOL-USDC").tags == ("pair:SOL-USDC",)
+    assert cache_of(depot).get("price") is MISS
+    assert cache_of(shop).get("price") == 1
 
 
 def test_setting_an_application_up_starts_nothing(make_app, redis_url, namespace) -> None:

@@ -54,6 +54,7 @@ CACHE_EXT_ROWS = (
         "wanted",
     ),
     ("codec.seal", "codec.values", "hooks.event", "limits.lines"),
+    ("hooks.rules",),
     ("transport.breaker", "transport.commands", "transport.pooling", "hooks.registry"),
     ("transport.greeting",),
     (
@@ -69,6 +70,7 @@ CACHE_EXT_ROWS = (
         "stores.plans",
     ),
     ("transport.opening", "hooks.backlog", "hooks.stream", "limits.counting"),
+    ("hooks.following",),
     ("hooks.running", "reading.arrivals", "reading.eviction", "reading.expiry", "limits.shares"),
     ("reading.shelf", "limits.limiter"),
     ("hooks.emitting",),

@@ -68,8 +68,13 @@ class Backlog:
                 heapq.heappush(self._runs, (now, next(self._numbers), run))
             if not runs:
                 self._unsent.append(sent)
-            if sent.named:
-                self._ids[sent.id] = now
+        self.remember(sent)
+
+    def remember(self, sent: Sent) -> None:
+        """Note the emitter's id of *sent*, if he gave one, as seen."""
+        if sent.named:
+            with self._lock:
+                self._ids[sent.id] = self._monotonic()
                 if len(self._ids) > MAX_IDS:
                     self._ids.popitem(last=False)
 

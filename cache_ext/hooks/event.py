@@ -39,17 +39,33 @@ class Fate(StrEnum):
     QUEUED = "queued"
 
 
+class Emission(NamedTuple):
+    """An event to be emitted; see `Hooks.emit`."""
+
+    name: str
+    data: Any = None
+    id: str | None = None
+
+
 class Emitted(NamedTuple):
-    """The receipt for an event: its id, given or made, and what became of it."""
+    """The receipt for an event: its id, given or made, what became of it, and the tags it invalidated."""
 
     id: str
     fate: Fate
+    tags: tuple[str, ...] = ()
 
 
 class Sent(NamedTuple):
-    """An event as it travels: *payload* is its data encoded; *named* if its emitter gave the id."""
+    """An event as it travels.
+
+    Args:
+        payload: its data, encoded.
+        named: its emitter gave the id.
+        settled: what it invalidates is invalidated already.
+    """
 
     name: str
     id: str
     payload: bytes
     named: bool
+    settled: bool = False

@@ -1,4 +1,4 @@
-"""Which functions are called for which events."""
+"""Which functions are called for which events, and which rules say what these invalidate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from cache_ext.errors import ConfigurationError
 from cache_ext.hooks.event import Event
+from cache_ext.hooks.rules import Rules
 from cache_ext.keys import check_name
 
 F = TypeVar("F", bound=Callable[[Event], Any])
@@ -31,7 +32,9 @@ class Hook(NamedTuple):
 
 
 class Registry:
-    """The hooks of one cache: its own, and those of registries that it follows."""
+    """The hooks of one cache: its own, and those of registries that it follows; and its rules, if any."""
+
+    rules: Rules | None = None
 
     def __init__(self) -> None:
         self._hooks: dict[str, Hook] = {}
@@ -74,6 +77,11 @@ class Registry:
         for other, within in self._followed:
             found += [hook._replace(within=within) for hook in other.hooks()]
         return found
+
+    @property
+    def listens(self) -> bool:
+        """Whether this process has any use for events."""
+        return self.rules is not None or bool(self.hooks())
 
     def of(self, event: str) -> list[Hook]:
         """Return the hooks that are called for *event*."""

@@ -11,6 +11,7 @@ from cache_ext.codec.values import ValueCodec
 from cache_ext.errors import CircuitOpen, PayloadError, StoreUnavailable
 from cache_ext.hooks.backlog import Backlog, Run
 from cache_ext.hooks.event import Event, Sent
+from cache_ext.hooks.following import Follower
 from cache_ext.hooks.registry import Hook, Registry
 from cache_ext.hooks.stream import EventStream, Taken
 from cache_ext.transport.budget import budget
@@ -36,6 +37,7 @@ class Runner:
         registry: the hooks.
         backlog: what waits in this process; goes first.
         stream: what waits in Redis; None without one.
+        follower: invalidates what events in Redis ask for; None without one.
         values: decodes events' data.
         patience: seconds that Redis may take for one answer.
         monotonic: the clock, seconds.
@@ -46,6 +48,7 @@ class Runner:
         registry: Registry,
         backlog: Backlog,
         stream: EventStream | None,
+        follower: Follower | None,
         values: ValueCodec,
         patience: float,
         monotonic: Callable[[], float],
@@ -53,6 +56,7 @@ class Runner:
         self._registry = registry
         self._backlog = backlog
         self._stream = stream
+        self._follower = follower
         self._values = values
         self._patience = patience
         self._monotonic = monotonic
@@ -72,7 +76,7 @@ class Runner:
             return
         with self._lock:
             alive = self._thread is not None and self._thread.is_alive()
-            if alive or self._stopped.is_set() or not (self._registry.hooks() or len(self._backlog)):
+            if alive or self._stopped.is_set() or not (self._registry.listens or len(self._backlog)):
                 return
             self._thread = threading.Thread(target=self._run, name="cache-ext-hooks", daemon=True)
             self._thread.start()
@@ -140,10 +144,18 @@ class Runner:
             return False
         if (sent := self._backlog.unsent()) is not None:
             with budget(self._patience, administrative=True):
-                self._stream.emit(sent)
+                self._stream.emit([sent])
             self._backlog.sent()
             return True
-        return self._look(self._stream)
+        more = self._follow()
+        return self._look(self._stream) or more
+
+    def _follow(self) -> bool:
+        rules = self._registry.rules
+        if self._follower is None or rules is None:
+            return False
+        with budget(self._patience, administrative=True):
+            return self._follower.step(rules)
 
     def _look(self, stream: EventStream) -> bool:
         hooks = self._registry.hooks()
@@ -219,4 +231,4 @@ class Runner:
         log.error("event %s was set aside: hook %s failed on it too often", sent.id, hook.name)
         metrics.hook_events.labels("set_aside").inc()
         if self._stream is not None:
-            self._owed.append(self._stream.set_aside(hook, sent))
+            self._owed.append(self._stream.set_aside(hook.group, sent))

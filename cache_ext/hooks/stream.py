@@ -10,12 +10,13 @@ All keys and the channel are of one bucket:
     shop:{00}:x:events        the stream: name, id and data (msgpack) of each event
     shop:{00}:x:aside         the events that were given up, a stream too, for people to look at
     shop:{00}:x:id:order-17   marks an id as seen
+    shop:{00}:x:newest        how many events there have been: the number of the newest
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cache_ext.coherence.messages import encode_names
@@ -43,8 +44,10 @@ FIRST_LOOK_BACK = 60
 different times."""
 MAX_PASSED = 50
 """Events of other names that one command may pass over; Redis does nothing else meanwhile."""
-_TAKER = "hooks"
-_TOO_ODD = (ValueError, TypeError, IndexError, KeyError, AttributeError)
+TAKER = "hooks"
+UNSETTLED = "*"
+"""Among the names in a message: an event invalidates something that its emitter did not see to."""
+TOO_ODD = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 
 
 class Taken(NamedTuple):
@@ -62,18 +65,32 @@ class Taken(NamedTuple):
         Raises:
             PayloadError: it is none.
         """
-        try:
-            sent = Sent(self.fields[b"n"].decode(), self.fields[b"i"].decode(), self.fields[b"d"], True)
-        except _TOO_ODD as error:
-            raise PayloadError(f"not an event: {error!r}") from error
-        if len(sent.payload) > MAX_EVENT_BYTES:
-            raise PayloadError(f"{len(sent.payload)} bytes are more than an event may have")
-        return sent
+        return event_in(self.fields)
 
     @property
     def at(self) -> float:
         """When it was emitted, Unix seconds by the clock of Redis."""
-        return int(self.place.partition(b"-")[0]) / 1000
+        return emitted_at(self.place)
+
+
+def event_in(fields: Mapping[bytes, bytes]) -> Sent:
+    """Return the event that an entry of the stream is.
+
+    Raises:
+        PayloadError: it is none.
+    """
+    try:
+        sent = Sent(fields[b"n"].decode(), fields[b"i"].decode(), fields[b"d"], True)
+    except TOO_ODD as error:
+        raise PayloadError(f"not an event: {error!r}") from error
+    if len(sent.payload) > MAX_EVENT_BYTES:
+        raise PayloadError(f"{len(sent.payload)} bytes are more than an event may have")
+    return sent
+
+
+def emitted_at(place: bytes) -> float:
+    """Return when the event at *place* was emitted, Unix seconds by the clock of Redis."""
+    return int(place.partition(b"-")[0]) / 1000
 
 
 class Look(NamedTuple):
@@ -96,25 +113,39 @@ class EventStream:
         self._gateway = gateway
         self._keys = keyspace
         self._stream = keyspace.place(BUCKET, "events")
-        self._sha = {name: gateway.script(name) for name in ("emit", "take", "hold")}
+        self._sha = {name: gateway.script(name) for name in ("emit", "take", "hold", "lag")}
         self._cursors: dict[str, bytes] = {}
 
-    def emit(self, sent: Sent) -> bool:
-        """Add an event; return False if its id was seen before.
+    def seen(self, ids: Sequence[str]) -> set[str]:
+        """Return those of *ids* that were seen before.
 
         Raises:
-            StoreUnavailable: it was not, or nobody knows.
+            StoreUnavailable: no usable answer.
         """
-        mark = self._keys.place(BUCKET, "id:" + sent.id)
+        replies = self._gateway.run([("EXISTS", self._mark(id)) for id in ids])
+        return {id for id, reply in zip(ids, replies, strict=True) if reply == 1}
+
+    def emit(self, events: Sequence[Sent]) -> list[bool]:
+        """Add events, in one round trip; return False for each whose id was seen before.
+
+        Raises:
+            StoreUnavailable: not all were, or nobody knows.
+        """
+        replies = self._gateway.run([self._emit(sent) for sent in events], "emit")
+        if wrong := [reply for reply in replies if reply not in (0, 1)]:
+            raise StoreUnavailable(f"the stream of events: {wrong[0]!r}")
+        return [bool(reply) for reply in replies]
+
+    def _emit(self, sent: Sent) -> Command:
         remember = REMEMBERED if sent.named else REMEMBERED_BRIEFLY
-        channel, names = self._keys.channels[BUCKET], encode_names([sent.name])
-        arguments = (channel, remember, MAX_EVENTS, sent.name, sent.id, sent.payload, names)
-        (reply,) = self._gateway.run(
-            [("EVALSHA", self._sha["emit"], 2, self._stream, mark, *arguments)], "emit"
-        )
-        if reply not in (0, 1):
-            raise StoreUnavailable(f"the stream of events: {reply!r}")
-        return bool(reply)
+        keys = (self._stream, self._mark(sent.id), self._keys.place(BUCKET, "newest"))
+        names = encode_names([sent.name] if sent.settled else [sent.name, UNSETTLED])
+        content = (sent.name, sent.id, sent.payload, "1" if sent.settled else "0")
+        channel = self._keys.channels[BUCKET]
+        return ("EVALSHA", self._sha["emit"], 3, *keys, channel, remember, MAX_EVENTS, *content, names)
+
+    def _mark(self, id: str) -> str:
+        return self._keys.place(BUCKET, "id:" + id)
 
     def take(self, hooks: Sequence[Hook], owed: Sequence[Command]) -> Look:
         """Take one event for one of *hooks*, in one round trip with what is *owed* from before.
@@ -131,11 +162,11 @@ class EventStream:
         *_, reply = self._gateway.run([*owed, self._take(wanted)])
         try:
             return self._look(hooks, reply)
-        except _TOO_ODD as error:
+        except TOO_ODD as error:
             raise StoreUnavailable(f"an odd reply: {error!r}") from error
 
     def _take(self, wanted: Sequence[str | bytes]) -> Command:
-        pace = (_TAKER, math.ceil(ABANDONED * 1000), FIRST_LOOK_BACK, MAX_PASSED)
+        pace = (TAKER, math.ceil(ABANDONED * 1000), FIRST_LOOK_BACK, MAX_PASSED)
         return ("EVALSHA", self._sha["take"], 1, self._stream, *pace, *wanted)
 
     def _look(self, hooks: Sequence[Hook], reply: Any) -> Look:
@@ -149,6 +180,17 @@ class EventStream:
         found = dict(zip(fields[::2], fields[1::2], strict=True))
         return Look(Taken(hooks[number - 1], place, tries, found), True, lost)
 
+    def lag(self, groups: Sequence[str]) -> float:
+        """Return for how long the oldest event has waited that one of *groups* has not ended, seconds.
+
+        Raises:
+            StoreUnavailable: no usable answer.
+        """
+        (reply,) = self._gateway.run([("EVALSHA", self._sha["lag"], 1, self._stream, *groups)])
+        if not isinstance(reply, int):
+            raise StoreUnavailable(f"an odd reply: {reply!r}")
+        return max(0.0, reply / 1000)
+
     def prolong(self, taken: Taken) -> None:
         """Say that *taken* is still being worked on.
 
@@ -160,14 +202,14 @@ class EventStream:
     def hold(self, taken: Taken, seconds: float) -> Command:
         """Return the command that makes *taken* due in *seconds*, at most `ABANDONED`."""
         idle = math.floor(max(0.0, ABANDONED - seconds) * 1000)
-        return ("EVALSHA", self._sha["hold"], 1, self._stream, taken.hook.group, _TAKER, taken.place, idle)
+        return ("EVALSHA", self._sha["hold"], 1, self._stream, taken.hook.group, TAKER, taken.place, idle)
 
     def done(self, taken: Taken) -> Command:
         """Return the command that ends *taken*."""
         return ("XACK", self._stream, taken.hook.group, taken.place)
 
-    def set_aside(self, hook: Hook, event: Sent) -> Command:
-        """Return the command that keeps *event*, which *hook* was given up for, for people to look at."""
+    def set_aside(self, group: str, event: Sent) -> Command:
+        """Return the command that keeps *event*, given up by *group*, for people to look at."""
         place = self._keys.place(BUCKET, "aside")
-        content = ("hook", hook.group, "n", event.name, "i", event.id, "d", event.payload)
+        content = ("hook", group, "n", event.name, "i", event.id, "d", event.payload)
         return ("XADD", place, "MAXLEN", "~", MAX_ASIDE, "*", *content)

@@ -11,6 +11,7 @@ from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError
 from cache_ext.hooks.event import Emitted, Event
 from cache_ext.hooks.registry import Registry
+from cache_ext.hooks.rules import TagsOf
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.budget import budget
 from cache_ext.transport.opening import make_gateway
@@ -29,13 +30,21 @@ class CacheExt:
     Args:
         app: set up at once; without it, call `init_app`.
         before_connect: called before new connections outside of requests; may start a server.
+        event_tags: returns the tags that an event invalidates; see `Hooks.invalidate_by`.
     """
 
     memoize = staticmethod(memoize)
     cached = staticmethod(cached)
 
-    def __init__(self, app: Flask | None = None, *, before_connect: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        before_connect: Callable[[], None] | None = None,
+        event_tags: TagsOf | None = None,
+    ) -> None:
         self._before_connect = before_connect
+        self._event_tags = event_tags
         self._hooks = Registry()
         if app is not None:
             self.init_app(app)
@@ -54,6 +63,8 @@ class CacheExt:
         cache = TieredCache(settings, make_gateway(settings, before_connect=self._before_connect))
         register_responses(cache)
         cache.hooks.registry.follow(self._hooks, app.app_context)
+        if self._event_tags is not None:
+            cache.hooks.invalidate_by(self._event_tags, cache)
         app.extensions[EXTENSION_KEY] = cache
         app.cli.add_command(command_group())
         app.wsgi_app = _Budgeted(app.wsgi_app, settings.op_timeout)  # type: ignore[method-assign]
