@@ -372,6 +372,22 @@ def test_a_validation_may_bring_a_new_response(stage: Stage, clock: FakeClock) -
     assert (stage.get().body, stage.get()["ETag"]) == (b"answer 2", '"v2"')
 
 
+def test_a_head_freshens_or_replaces(stage: Stage, clock: FakeClock) -> None:
+    """RFC 9111, 4.3.5: it validates as a GET: a 304 freshens what GETs are given, all else replaces it."""
+    stage.script.says("max-age=60", ("ETag", '"v1"'), ("X-Both", "1"))
+    stage.get()
+    clock.advance(61)
+    stage.script.says("max-age=30", ("ETag", '"v1"'), ("X-Both", "2"), status="304 Not Modified")
+    head = stage.send("HEAD")
+    assert (head.status, head.body, head["X-Both"]) == (200, b"", "2")
+    fresh = stage.get()
+    assert (fresh.outcome, fresh.body, fresh["X-Both"]) == ("HIT", b"answer 1", "2")
+    clock.advance(31)
+    stage.script.says("max-age=60", ("ETag", '"v2"'), status="200 OK")
+    assert stage.send("HEAD")["ETag"] == '"v2"'
+    assert (stage.get().outcome, stage.get().body, stage.asked) == ("HIT", b"answer 3", 3)
+
+
 @pytest.mark.parametrize("tags", [['"v9"'], ['"v1"', '"v9"']])
 def test_a_304_about_another_response_is_not_believed(
     stage: Stage, clock: FakeClock, tags: list[str]
