@@ -14,10 +14,11 @@ from blueprints.parameters import Query
 from blueprints.rights import requires
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import ConfigurationError as BadName
+from cache_ext.http_cache.keys import Place, Places
 from cache_ext.keys import check_name
 from shivx.audit.events import Event, Outcome, Row
 from shivx.cursors import encode_cursor
-from shivx.errors import InvalidParameter, InvalidRequest, NotComputable
+from shivx.errors import InvalidParameter, InvalidRequest
 from shivx.identity import Tier
 from shivx.times import format_time
 from shivx.wiring import services_of
@@ -79,18 +80,24 @@ def list_audit() -> Response:
 @admin.post("/cache/invalidate")
 @admins_only
 def invalidate() -> Response:
-    """Make what carries a tag, or lies under a key, count no more; or say what that would hit."""
+    """Make what has a tag, lies at a key or answers a path count no more; or say what that would hit."""
     Query(request.environ).finish()
     body = read_json(request, InvalidateBody, MAX_BODY_BYTES)
     kind, names = _aim(body)
+    places = [_place_of(path) for path in names] if kind == "paths" else []
+    keys = names if kind == "keys" else [place.key for place in places]
+    tags = names if kind == "tags" else [place.tag for place in places]
     cache = services_of(current_app).cache
     if body.dry_run:
         record("cache.invalidate_preview", Outcome.READ)
-        found = cache.preview(*names) if kind == "tags" else cache.preview(keys=names)
-        return jsonify(dry_run=True, **to_builtins(found))
+        return jsonify(dry_run=True, **to_builtins(cache.preview(*tags, keys=keys)))
     with audited_change("cache.invalidate", f"{kind}: {', '.join(names)}") as change:
-        receipt = cache.invalidate_tags(*names) if kind == "tags" else cache.delete(*names)
-        change.outcome = _outcome(receipt)
+        receipts = []
+        if keys:
+            receipts.append(cache.delete(*keys))
+        if tags:
+            receipts.append(cache.invalidate_tags(*tags))
+        change.outcome = _outcome(*receipts)
     return jsonify(dry_run=False, outcome=change.outcome, **cast("dict[str, Any]", {kind: names}))
 
 
@@ -113,7 +120,6 @@ def _aim(body: InvalidateBody) -> tuple[str, Sequence[str]]:
 
     Raises:
         InvalidRequest: it has several kinds or none, or a name that cannot be one.
-        NotComputable: it has paths.
     """
     kinds = {kind: getattr(body, kind) for kind in ("tags", "keys", "paths")}
     given = [(kind, names) for kind, names in kinds.items() if names is not UNSET]
@@ -121,9 +127,7 @@ def _aim(body: InvalidateBody) -> tuple[str, Sequence[str]]:
         code = "too_many" if given else "required"
         raise InvalidRequest([InvalidParameter("tags", code, "one of tags, keys and paths")])
     ((kind, names),) = given
-    if kind == "paths":
-        raise NotComputable("responses are not stored by path: invalidate the tags of what they show")
-    for name in names:
+    for name in names if kind != "paths" else ():
         try:
             check_name(name)
         except BadName as error:
@@ -131,8 +135,20 @@ def _aim(body: InvalidateBody) -> tuple[str, Sequence[str]]:
     return kind, list(dict.fromkeys(names))
 
 
-def _outcome(receipt: Receipt) -> Outcome:
-    return Outcome.DONE if receipt.applied else Outcome.QUEUED
+def _place_of(path: str) -> Place:
+    """Return where the responses of *path*, with its query, lie on the host that this request names.
+
+    Raises:
+        InvalidRequest: it is no path.
+    """
+    place = Places().named(request.environ, path) if path.startswith("/") else None
+    if place is None:
+        raise InvalidRequest([InvalidParameter("paths", "malformed", "/path?query, as clients ask for it")])
+    return place
+
+
+def _outcome(*receipts: Receipt) -> Outcome:
+    return Outcome.DONE if all(receipt.applied for receipt in receipts) else Outcome.QUEUED
 
 
 def _closed(row: Row) -> dict[str, object]:

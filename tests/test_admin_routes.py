@@ -126,7 +126,9 @@ def test_a_flush_empties_the_cache_and_says_why(site: Site) -> None:
         (INVALIDATE, {"keys": ["k"] * 101}, 400, "keys"),
         (INVALIDATE, {"keys": ["k"], "more": 1}, 400, "body"),
         (INVALIDATE, {"keys": ["k"], "dry_run": "yes"}, 400, "dry_run"),
-        (INVALIDATE, {"paths": ["/api/market/pairs"]}, 422, None),
+        (INVALIDATE, {"paths": ["api/market/pairs"]}, 400, "paths"),
+        (INVALIDATE, {"paths": ["https://other.example/api/market/pairs"]}, 400, "paths"),
+        (INVALIDATE, {"paths": [PRICE, "//other.example" + PRICE]}, 400, "paths"),
         (FLUSH, {}, 400, "body"),
         (FLUSH, {"reason": ""}, 400, "reason"),
         (FLUSH, {"reason": "x", "cache": "price"}, 400, "cache"),
@@ -148,10 +150,25 @@ def test_what_makes_no_sense_is_refused_and_does_nothing(
     assert told(site) == []
 
 
-def test_paths_are_refused_with_a_clear_problem(site: Site) -> None:
-    """As long as responses are not stored by path."""
-    answer = ask(site, INVALIDATE, {"paths": ["/api/market/pairs"]})
-    assert "not stored by path" in answer.json["detail"]
+def test_the_responses_of_a_path_are_invalidated(site: Site) -> None:
+    """Those of this path and query alone, whoever stored them; the facts that they show stay."""
+
+    def origin(path: str) -> str:
+        return site.get(path).headers["Cache-Status"].split(";")[1].strip()
+
+    paths = [PRICE, PRICE + "?numbers=string", PRICE.replace("BTC", "ETH")]
+    assert [origin(path) for path in paths * 2] == ["fwd=uri-miss"] * 3 + ["hit"] * 3
+    assert ask(site, INVALIDATE, {"paths": paths[:1], "dry_run": True}).json["matched"] == 1
+    assert origin(PRICE) == "hit"
+    assert ask(site, INVALIDATE, {"paths": paths[:1]}).json == {
+        "dry_run": False,
+        "outcome": "done",
+        "paths": paths[:1],
+    }
+    assert [origin(path) for path in paths] == ["fwd=uri-miss", "hit", "hit"]
+    assert told(site)[-1] == ("cache.invalidate", f"paths: {PRICE}", "done")
+    assert ask(site, INVALIDATE, {"paths": paths[:1]}, NOBODY).status_code == 403
+    assert origin(PRICE) == "hit"
 
 
 @pytest.mark.parametrize(("path", "body"), [(INVALIDATE, {"tags": [TAG]}), (FLUSH, {"reason": "x"})])
