@@ -37,7 +37,7 @@ def keys_of(command):
         return list(command[3 : 3 + int(command[2])])
     if name == "MGET":
         return list(command[1:])
-    if name in ("XACK", "XADD"):
+    if name in ("XACK", "XADD", "EXISTS"):
         return [command[1]]
     assert name in WITHOUT_KEYS, f"{name} is new here: say which of its words are keys"
     return []
@@ -95,9 +95,9 @@ def use_everything(cache):
 
 
 def run_hooks(cache):
-    """Have hooks called that end well, that fail, and that fail for good; and events invalidate."""
+    """Have hooks called that end well, that fail, and that fail for good; and follow the stream."""
     seen = []
-    cache.hooks.invalidate_by(lambda event: TAGS[:1], cache)
+    cache.hooks.invalidate_by(lambda event: TAGS, cache)
 
     def hook(event):
         seen.append(event)
@@ -106,9 +106,11 @@ def run_hooks(cache):
             raise LookupError("no")
 
     cache.hooks.on("trade", name="hook")(hook)
-    cache.hooks.emit("trade", 0)
+    cache.hooks.emit("trade", 0, id="with an id")
     cache.hooks.emit("trade", 1)
     until(lambda: len(seen) == len(running.PAUSES) + 2, "all tries are made")
+    until(lambda: cache.hooks._runner._follower._followed, "the stream is followed")
+    cache.hooks.tick()
     cache.hooks.close(5)
 
 

@@ -154,12 +154,27 @@ def test_what_programs_without_rules_emit_is_invalidated_as_well(
 
 def test_what_was_invalidated_at_emitting_is_not_invalidated_again(make_ruled, desk, quick):
     """Whoever follows the stream passes it over, so what was loaded since then stays."""
-    one, other = make_ruled(), make_ruled()
-    for number in range(250):
-        one.hooks.emit("trade", {"pair": f"P{number}-USDC"})
-    kept(one, *(f"P{number}-USDC" for number in range(250)))
-    follows(other, desk)
-    assert len(still(one, *(f"P{number}-USDC" for number in range(250)))) == 250
+    one = make_ruled()
+    follows(one, desk)
+    one.hooks.close(10)  # it emits, and follows no more
+    pairs = [f"P{number}-USDC" for number in range(250)]
+    for pair in pairs:
+        one.hooks.emit("trade", {"pair": pair})
+    kept(one, *pairs)
+    follows(make_ruled(), desk)
+    assert still(one, *pairs) == pairs
+
+
+def test_an_event_stays_due_until_its_tags_count_everywhere(make_ruled, make_cache, redis_url, desk, quick):
+    """Who could only queue the invalidation does not end the event, so another process takes it."""
+    ruled, plain = make_ruled(), connected(make_cache(redis_url))
+    follows(ruled, desk)
+    asked = []
+    ruled.hooks.registry.rules.invalidate = asked.append  # returns no truth: it was only queued
+    plain.hooks.emit("trade", TRADE)
+    until(lambda: asked, "it is taken")
+    ruled.hooks.close(10)
+    assert desk.xpending(place(plain), GROUP)["pending"] == 1
 
 
 def test_nothing_is_lost_while_no_process_is_there(make_ruled, make_cache, redis_url, desk, quick):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.caches import connected
 from tests.service import GunicornService
 from tests.traffic import at_once, until_all_serve
 from tests.waiting import until
@@ -65,8 +67,10 @@ def received(fleet: list[GunicornService], pair: str) -> set[str]:
 
 
 @pytest.mark.parametrize("server_kind", ["valkey"])
-def test_an_event_is_gone_everywhere_and_outlives_workers_and_instances(fleet: list[GunicornService]) -> None:
-    """In both instances; the other pair's price stays; an id counts once; killed workers change nothing."""
+def test_an_event_counts_in_every_worker_of_every_instance(
+    fleet: list[GunicornService], make_cache, own_redis_server
+) -> None:
+    """The other pair's price stays; an id counts once; killed workers change nothing; programs emit too."""
     one, other = fleet
     key = key_of_a_bot(one)
     (sol,), (btc,) = received(fleet, "SOL-USDC"), received(fleet, "BTC-USDC")
@@ -75,7 +79,11 @@ def test_an_event_is_gone_everywhere_and_outlives_workers_and_instances(fleet: l
     (sol,) = received(fleet, "SOL-USDC")
     assert post(other, key, type="trade_executed", pair="SOL-USDC", id="t-1") == []
     for pid in other.worker_pids():
-        other._kill(pid) if hasattr(other, "_kill") else __import__("os").kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     until_all_serve(other, WORKERS)
     assert received(fleet, "SOL-USDC") == {sol}
     assert received(fleet, "BTC-USDC") == {btc}
+    program = connected(make_cache(own_redis_server.url, namespace="shivx"))  # it has no rules
+    program.hooks.emit("trade_executed", {"pair": "BTC-USDC"})
+    until(lambda: btc not in received(fleet, "BTC-USDC"), "no worker serves the old price", BOUND)
+    assert received(fleet, "SOL-USDC") == {sol}
