@@ -28,6 +28,7 @@ MEASUREMENTS: tuple[Callable[[Stage], Iterator[Row]], ...] = (
     shared_rows.writes,
     invalidation_rows.cost,
     invalidation_rows.coherence,
+    invalidation_rows.event,
     limit_rows.check,
     indicator_rows.all_of_them,
 )

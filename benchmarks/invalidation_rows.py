@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,13 +15,16 @@ from benchmarks.racing import Pace, Statement, race
 from benchmarks.rows import Row, in_words, micros
 from benchmarks.samples import TTL
 from benchmarks.stage import Stage
-from cache_ext import MISS, TieredCache
+from cache_ext import MISS, Fate, TieredCache
 
 COST_LIMIT = 1.2
 SEEN_LIMIT = 0.005
 PEER_MANY = 1_000
 """Entries under one tag of the peer whose cost grows with them; a million would take minutes."""
 PORTION = 20_000
+HOT_TAG = "pair:SOL-USDC"
+PATIENT, EAGER = "asking every 0.1 ms", "in a loop of pure Python"
+"""How the other process asks its L1."""
 FILL = """
 for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
   redis.call('SET', KEYS[1] .. number, ARGV[3], 'PX', ARGV[4])
@@ -84,21 +87,49 @@ def _peer_cost(stage: Stage) -> str:
 
 def coherence(stage: Stage) -> Iterator[Row]:
     """From the end of `invalidate_tags` here until another process' L1 no longer serves."""
-    for mode, asked in (("asking every 0.1 ms", True), ("in a loop of pure Python", False)):
-        lags = sorted(_lags(stage, mode))
-        middle, last = statistics.median(lags), lags[min(len(lags) - 1, int(len(lags) * 0.99))]
-        yield Row(
-            f"seen in another process' L1, {mode}",
-            f"≤ {in_words(SEEN_LIMIT)} (p99)" if asked else "",
-            f"p50 {in_words(middle)}, p99 {in_words(last)}",
-            "Flask-Caching, dogpile.cache, cachetools, cachebox: never" if asked else "",
-            last <= SEEN_LIMIT if asked else None,
-            {"p50, µs": round(middle * 1e6, 1), "p99, µs": round(last * 1e6, 1), "times": len(lags)},
-        )
-
-
-def _lags(stage: Stage, mode: str) -> Iterator[float]:
     cache = stage.cache("seen")
+
+    def invalidate() -> float:
+        cache.invalidate_tags(HOT_TAG)
+        return time.monotonic()
+
+    peers = "Flask-Caching, dogpile.cache, cachetools, cachebox: never"
+    what = "seen in another process' L1"
+    yield _row(f"{what}, {PATIENT}", stage, PATIENT, invalidate, SEEN_LIMIT, peers)
+    yield _row(f"{what}, {EAGER}", stage, EAGER, invalidate)
+
+
+def event(stage: Stage) -> Iterator[Row]:
+    """From the beginning of `emit` here until another process' L1 no longer serves what the event changes."""
+    cache = stage.cache("seen")
+    cache.hooks.invalidate_by(lambda event: (HOT_TAG,), cache)
+
+    def emit() -> float:
+        began = time.monotonic()
+        if cache.hooks.emit("trade_executed", {"pair": "SOL-USDC"}).fate is not Fate.ACCEPTED:
+            raise RuntimeError("the event was not accepted")
+        return began
+
+    yield _row(f"event, gone from another process' L1, {PATIENT}", stage, PATIENT, emit, SEEN_LIMIT)
+
+
+def _row(
+    name: str, stage: Stage, mode: str, tell: Callable[[], float], limit: float | None = None, peers: str = ""
+) -> Row:
+    lags = sorted(_lags(stage, mode, tell))
+    middle, last = statistics.median(lags), lags[min(len(lags) - 1, int(len(lags) * 0.99))]
+    return Row(
+        name,
+        "" if limit is None else f"≤ {in_words(limit)} (p99)",
+        f"p50 {in_words(middle)}, p99 {in_words(last)}",
+        peers,
+        None if limit is None else last <= limit,
+        {"p50, µs": round(middle * 1e6, 1), "p99, µs": round(last * 1e6, 1), "times": len(lags)},
+    )
+
+
+def _lags(stage: Stage, mode: str, tell: Callable[[], float]) -> Iterator[float]:
+    """Yield the seconds from the moment that *tell* returns until the other process' L1 serves no more."""
     listener = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.listener", stage.url, "seen", mode],
         stdin=subprocess.PIPE,
@@ -113,9 +144,8 @@ def _lags(stage: Stage, mode: str) -> Iterator[float]:
             told.flush()
             if heard.readline().strip() != "ready":
                 raise RuntimeError("the listener has ended")
-            cache.invalidate_tags("pair:SOL-USDC")
-            done = time.monotonic_ns()
-            yield max(1e-6, (int(heard.readline()) - done) / 1e9)
+            since = tell()
+            yield max(1e-6, int(heard.readline()) / 1e9 - since)
         told.close()
 
 
