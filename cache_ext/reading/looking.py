@@ -105,8 +105,11 @@ class Looks:
         with self._lock:
             look.landed = True
             looks = self._plain if terms is ANY else self._special[terms]
-            for key in mine:
-                del looks[key]
+            if len(looks) == len(mine):  # nobody else looks
+                looks.clear()
+            else:
+                for key in mine:
+                    del looks[key]
             if not looks and terms is not ANY:
                 del self._special[terms]
         if look.done is not None:

@@ -70,18 +70,26 @@ class Plan:
             StoreUnavailable: what came is no answer.
         """
         found: Sequence[Any] = replies[0] if len(replies) == 1 else list(chain.from_iterable(replies))
-        if len(found) != self.places or not _KINDS.issuperset(map(type, found)):
-            raise StoreUnavailable(f"an odd reply: {len(found)} values for {self.places} keys")
+        if len(found) != self.places:
+            raise _odd(f"{len(found)} values for {self.places} keys")
         if self._reorder is not None:
             found = [found[at] for at in self._reorder]
         first, last = len(self._buckets), len(self._buckets) + len(self._keys)
-        came = found[:first], found[last:]
+        came, blobs = (found[:first], found[last:]), found[first:last]
+        if not _KINDS.issuperset(map(type, blobs)):
+            raise _odd("no bytes")
         state = self._state
         if state is None or state[0] != came:
+            if not _KINDS.issuperset(map(type, chain(*came))):
+                raise _odd("no bytes")
             epochs = {b: epoch for b, epoch in zip(self._buckets, came[0], strict=True) if epoch is not None}
             self._state = state = came, epochs, dict(zip(self.tags, came[1], strict=True))
-        blobs = zip(self._keys, found[first:last], strict=True)
-        return state[1], {key: blob for key, blob in blobs if blob is not None}, state[2]
+        stored = {key: blob for key, blob in zip(self._keys, blobs, strict=True) if blob is not None}
+        return state[1], stored, state[2]
+
+
+def _odd(what: str) -> StoreUnavailable:
+    return StoreUnavailable(f"an odd reply: {what}")
 
 
 class Plans:
