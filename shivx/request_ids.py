@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -16,7 +16,7 @@ _under_way: ContextVar[list[str] | None] = ContextVar("shivx_request_id", defaul
 def take_request_id(environ: dict[str, Any]) -> str:
     """Put the request's id, X-Request-ID if it is a plain one, else one made, into *environ*; return it."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
-    found: str = given if _ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+    found: str = given if _ACCEPTABLE.fullmatch(given) else os.urandom(16).hex()
     environ[REQUEST_ID] = found
     return found
 

@@ -102,9 +102,9 @@ class SessionReader:
 
     def claimed(self, environ: Environ) -> SessionId | None:
         """Return the session that a request's cookie names, whether there is such a one or not."""
-        return SessionId.parse(
-            parse_cookie(str(environ.get("HTTP_COOKIE", ""))).get(self._cookie_of(environ), "")
-        )
+        if not (cookies := environ.get("HTTP_COOKIE")):
+            return None
+        return SessionId.parse(parse_cookie(str(cookies)).get(self._cookie_of(environ), ""))
 
     def _look(self, environ: Environ) -> Kept | None:
         claimed = self.claimed(environ)
