@@ -34,7 +34,10 @@ MEASURED = (
     "limit check with headers, threads: alone",
     "limit check with headers, threads: 16 at once",
     "173 indicators of 500 candles",
+    "event, gone from another process' L1",
 )
+DOOR = (("hit", 2), ("API key", 1), ("304", 1), ("HEAD", 1), ("1000 requests a second", 1))
+"""What lines of the door's table begin with, and how many."""
 
 
 @pytest.fixture
@@ -106,3 +109,17 @@ def test_the_table_says_what_was_not_met():
     table = as_table(rows).splitlines()
     assert table[2] == "| hit | ≤ 2 µs | 3 µs | **no** | a peer |"
     assert table[3] == "| set |  | 2.1 ms |  |  |"
+
+
+def test_every_row_of_the_door_runs():
+    """Real servers are asked, each answer is looked at, and each line says what came of it."""
+    command = [sys.executable, "-m", "benchmarks.door", "--tiny"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][2:]
+    for beginning, count in DOOR:
+        rows = [row for row in cells if row[0].startswith(f"| {beginning}")]
+        assert len(rows) == count
+        for row in rows:
+            assert row[1]
+            assert float(row[2].partition(" x")[0]) > 0
