@@ -146,6 +146,8 @@ def test_a_receiver_may_use_the_cache(cache):
 
 def test_nothing_is_prepared_when_nobody_listens(make_cache, monkeypatch):
     """Without receivers no payload is made."""
+    for name in ("hit", "miss", "stale", "load", "evict", "invalidate", "circuit"):
+        monkeypatch.setattr(getattr(events, name), "receivers", {})  # those of other tests may still be alive
     cache = make_cache(l1_max_bytes=10_000)
     for name in ("Read", "Load", "Evicted", "Invalidated", "CircuitChanged"):
         monkeypatch.delattr(events, name)
