@@ -235,6 +235,7 @@ class Runtime:
             self.keyspace.channels,
             heard=self.effects.heard,
             gap=self.effects.gap,
+            returning=self.outbox.catch_up,
             positions=self.store.positions,
             monotonic=self.monotonic,
         )

@@ -186,6 +186,19 @@ def test_what_one_process_queues_all_of_the_host_know_at_once(
     server.resume()
 
 
+def test_what_was_queued_counts_before_l1_is_trusted_again(opened: Open) -> None:
+    """A beat came so late that L1 was not trusted, and nobody but the backplane has looked meanwhile."""
+    reader, other = connected(opened()), without_upkeep(opened())
+    load(reader, "old")
+    without_upkeep(reader)
+    opens(other)
+    assert not other.invalidate_tags("t").applied
+    trust = reader.runtime.trust
+    trust.live_until = time.monotonic()
+    until(lambda: time.monotonic() < trust.live_until, "L1 is trusted again")
+    assert reader.get("k") is MISS
+
+
 def test_what_is_queued_while_redis_is_waited_for_counts(
     server: RunningServer, opened: Open, member: Callable[[], Member]
 ) -> None:

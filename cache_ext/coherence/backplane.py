@@ -69,6 +69,7 @@ class Backplane:
         channels: one per bucket.
         heard: called with each message, in this thread.
         gap: called after messages may have been lost.
+        returning: called before L1 is trusted again, after it was not for however short a time.
         positions: asks the store how far each bucket is; see `Trust`.
         monotonic: the clock, seconds.
     """
@@ -80,6 +81,7 @@ class Backplane:
         *,
         heard: Callable[[messages.Message], None],
         gap: Callable[[], None],
+        returning: Callable[[], None],
         positions: Callable[[], Mapping[int, Version]],
         monotonic: Callable[[], float],
     ) -> None:
@@ -91,6 +93,7 @@ class Backplane:
         self._buckets = {channel.encode(): bucket for bucket, channel in enumerate(channels)}
         self._heard = heard
         self._gap = gap
+        self._returning = returning
         self._monotonic = monotonic
         self._stopped = threading.Event()
         self._sequences: dict[bytes, int] = {}
@@ -169,6 +172,8 @@ class Backplane:
             self.trust.generation += 1
             self._gap()
             log.info("backplane connected")
+        if now >= self.trust.live_until:
+            self._returning()
         self._last_answered = sent
         self.trust.live_until = sent + BOUND
 
