@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import statistics
+import threading
 import time
 import unicodedata
 
@@ -18,7 +19,8 @@ from shivx.accounts.passwords import Passwords, TooBusy
 from shivx.errors import InvalidParameter
 from shivx.identity import Tier
 from tests.accounts_stage import CHEAP, PASSWORD, sqlite_url
-from tests.caches import begin
+from tests.caches import PATIENCE, begin
+from tests.waiting import until
 
 HERE = "address:203.0.113.7"
 WRONG = LoginRefused()
@@ -193,6 +195,42 @@ def test_passwords_are_hashed_a_few_at_a_time(office, alice, monkeypatch):
         office.accounts.set_password(alice.id, PASSWORD)
     turns.release()
     assert office.login.verify("alice", PASSWORD, HERE) == alice
+
+
+class SlowHasher(PasswordHasher):
+    """Notes how many hash at once, and lets nobody go on before it is told to."""
+
+    def __init__(self):
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.at_once = self.most = 0
+        self.lock, self.go = threading.Lock(), threading.Event()
+
+    def verify(self, *words):
+        """Do so in the end."""
+        with self.lock:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+        assert self.go.wait(PATIENCE)
+        with self.lock:
+            self.at_once -= 1
+        return super().verify(*words)
+
+
+def test_never_more_than_two_passwords_are_hashed_at_once(make_office):
+    """Right, wrong, of nobody, of a key's owner without one: of ten at once two are hashed, then two more."""
+    hasher = SlowHasher()
+    office = make_office(hasher=hasher)
+    office.accounts.create("alice", Tier.PREMIUM, PASSWORD)
+    office.accounts.create("bot", Tier.SERVICE)
+    tries = [("alice", PASSWORD), ("alice", "wrong"), ("nobody", PASSWORD), ("bot", PASSWORD), ("", "")]
+    logins = [begin(lambda each=each: office.login.verify(*each, HERE)) for each in tries * 2]
+    until(lambda: hasher.at_once == passwords_module.AT_ONCE, "two are being hashed")
+    turns = office.login._passwords._turns
+    assert not turns.acquire(blocking=False)
+    hasher.go.set()
+    answers = [login.result(PATIENCE) for login in logins]
+    assert [answer for answer in answers if answer != WRONG] == [answers[0]] * 2
+    assert hasher.most == passwords_module.AT_ONCE == 2
 
 
 def test_usual_costs_are_those_of_the_rfc():

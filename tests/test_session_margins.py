@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from cache_ext import metrics
 from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
-from cache_ext.errors import PayloadError
+from cache_ext.errors import PayloadError, UnsupportedValue
 from cache_ext.sessions.ids import RANDOM_BYTES, SessionId
 from cache_ext.sessions.reader import MAX_ADDRESS, MAX_DEVICE, SessionReader
 from cache_ext.sessions.records import MAX_BYTES, Record, RecordCodec
@@ -137,6 +137,22 @@ def test_what_is_sealed_and_yet_no_session_is_none() -> None:
     for odd in ([*fields, "more"], [*fields[:-1], {"a": bytes(MAX_BYTES)}]):
         with pytest.raises(PayloadError):
             codec.open(ring.seal(msgspec.msgpack.encode(odd), b"key"), "key")
+
+
+def test_the_largest_session_is_kept_and_one_byte_more_is_refused(shop: Shop) -> None:
+    """With a clear error, before anything is sent; what was there before stays."""
+    client = shop.client()
+    codec = shop.sessions.store._codec
+    spare = MAX_BYTES - len(codec.seal(Record(1, None, 0, 0.0, 0.0, "", "", {"a": bytes(60_000)}), "key"))
+    largest = Record(1, None, 0, 0.0, 0.0, "", "", {"a": bytes(60_000 + spare)})
+    assert codec.open(codec.seal(largest, "key"), "key") == largest
+    largest.data["a"] += b"x"
+    with pytest.raises(UnsupportedValue, match=f"{MAX_BYTES + 1} bytes; {MAX_BYTES} is the most"):
+        codec.seal(largest, "key")
+    assert client.get("/set/a/b").status_code == 200
+    with pytest.raises(UnsupportedValue):
+        client.get("/set/large/" + "x" * MAX_BYTES)
+    assert client.get("/get").json == {"a": "b"}
 
 
 def test_every_byte_of_an_id_is_random() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import redis
 from flask import flash, get_flashed_messages, request, session
 from flask_session.base import ServerSideSession
 from flask_session.redis.redis import RedisSessionInterface
@@ -229,3 +230,14 @@ def test_sessions_are_counted(make_shop: Callable[..., Shop]) -> None:
     client.post("/out")
     one.sessions.measure()
     assert metrics.sessions_active._value.get() == 2
+
+
+def test_sessions_that_are_over_are_no_longer_counted(shop: Shop, redis_url: str) -> None:
+    """What counts them does not grow with all the sessions that there ever were."""
+    shop.signed_in(1)
+    with redis.Redis.from_url(redis_url) as client:
+        (census,) = [key for key in client.scan_iter() if client.type(key) == b"zset" and b"session" in key]
+        client.zadd(census, {f"over {number}": number for number in range(1000)})
+        shop.sessions.measure()
+        assert metrics.sessions_active._value.get() == 1
+        assert client.zcard(census) == 1
