@@ -1,0 +1,67 @@
+"""What an admin changes over HTTP is in the audit before it is done, by whichever route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cache_ext.testing import FakeClock
+from shivx.identity import Tier
+from tests.accounts_stage import PASSWORD
+from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
+
+READS = {"GET", "HEAD", "OPTIONS"}
+CHANGES: dict[tuple[str, str], tuple[Any, str]] = {
+    ("POST", "/api/admin/cache/invalidate"): ({"tags": ["t"]}, "cache.invalidate"),
+    ("POST", "/api/admin/cache/flush"): ({"reason": "a bad deploy"}, "cache.flush"),
+    ("POST", "/api/auth/keys"): ({"name": "bot"}, "keys.create"),
+    ("DELETE", "/api/auth/keys/<int:key>"): (None, "keys.revoke"),
+    ("POST", "/api/events"): ({"type": "token_updated", "symbol": "BTC"}, "events.post"),
+    ("DELETE", "/api/auth/sessions"): (None, "sessions.revoke_all"),
+    ("DELETE", "/api/auth/sessions/<session>"): (None, "sessions.revoke"),
+}
+"""By method and rule: a body, and the action that the audit has to name. A new route belongs here."""
+COUNTED = {("POST", "/api/auth/login"): "auth.login", ("POST", "/api/auth/logout"): "auth.logout"}
+"""What must be possible while nothing can be recorded."""
+
+
+@pytest.fixture
+def site(clock: FakeClock, redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Site]:
+    """The application with an admin."""
+    settings = settings_for(redis_url, cache_namespace=namespace, instance_dir=tmp_path, cache_op_timeout=1.0)
+    with open_site(settings, ScriptedExchange(clock)) as opened:
+        opened.services.access.accounts.create("root", Tier.ADMIN, PASSWORD)
+        yield opened
+
+
+def changing(site: Site) -> set[tuple[str, str]]:
+    """Return method and rule of each route that may change something."""
+    return {
+        (method, rule.rule)
+        for rule in site.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - READS
+    }
+
+
+def told(site: Site) -> list[tuple[str, str]]:
+    """Return action and outcome of the rows that there are, oldest first."""
+    return [(row.event.action, row.event.outcome) for row in reversed(site.services.audit.page(100).rows)]
+
+
+def test_every_route_that_changes_something_is_recorded(site: Site) -> None:
+    """What is meant and what came of it are two rows, whoever added the route."""
+    assert changing(site) == CHANGES.keys() | COUNTED.keys()
+    root = site.app.test_client()
+    assert root.post("/api/auth/login", json={"username": "root", "password": PASSWORD}).status_code == 200
+    key = 0
+    for (method, rule), (body, action) in CHANGES.items():
+        (session,) = root.get("/api/auth/sessions").json["sessions"]
+        path = rule.replace("<int:key>", str(key)).replace("<session>", session["id"])
+        before = told(site)
+        answer = root.open(path, method=method, json=body)
+        assert 200 <= answer.status_code < 300, (path, answer.text)
+        key = (answer.json or {}).get("id", key)
+        assert told(site) == [*before, (action, "intended"), (action, "done")], path
