@@ -213,10 +213,7 @@ class Runtime:
 
     def _host_folder(self) -> Path | None:
         """Return where the processes of this host meet, None if they do not."""
-        if self.settings.host_dir is None or self.gateway is None:
-            return None
-        namespace = self.settings.namespace
-        return self.settings.host_dir / (namespace if namespace.strip(".") else "%2e" * len(namespace))
+        return None if self.gateway is None else self.settings.meeting_place
 
     def _make_trust(self) -> Trust:
         if self.gateway is None or not isinstance(self.store, RedisStore):

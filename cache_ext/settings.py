@@ -80,6 +80,13 @@ class CacheSettings:
         if any(len(key) < MIN_SECRET_CHARACTERS for key in self.secret_keys):
             raise ConfigurationError(f"each of secret_keys has {MIN_SECRET_CHARACTERS} characters or more")
 
+    @property
+    def meeting_place(self) -> Path | None:
+        """The folder of this namespace in `host_dir`, if there is one."""
+        if self.host_dir is None:
+            return None
+        return self.host_dir / (self.namespace if self.namespace.strip(".") else "%2e" * len(self.namespace))
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> CacheSettings:
         """Read the ``CACHE_EXT_*`` keys of a Flask configuration.

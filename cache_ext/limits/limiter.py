@@ -13,7 +13,6 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.keys import KeySpace, bucket_of
@@ -124,14 +123,9 @@ class Limiter:
             with self._opening:
                 if self._shares is None:
                     clock = self._clock or time.time
-                    self._shares = Shares(self._folder(), self._monotonic, clock)
+                    folder = None if self._gateway is None else self._settings.meeting_place
+                    self._shares = Shares(folder, self._monotonic, clock)
         return self._shares
-
-    def _folder(self) -> Path | None:
-        folder, namespace = self._settings.host_dir, self._settings.namespace
-        if folder is None or self._gateway is None:
-            return None
-        return folder / (namespace if namespace.strip(".") else "%2e" * len(namespace))
 
     def _planned(self, subject: str, limit: int, cost: int, window: float) -> Check:
         if not 1 <= limit <= MOST_UNITS or not 0 <= cost <= MOST_UNITS or not 0.1 <= window <= 31_622_400:
