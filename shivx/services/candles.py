@@ -9,7 +9,7 @@ once per lifetime.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cache_ext import TieredCache
@@ -18,9 +18,9 @@ from shivx.models import TIMEFRAMES, Candles, Catalogue, Pair
 from shivx.services.aggregation import base_of
 from shivx.services.answer import Answer
 from shivx.services.market import MarketService
-from shivx.services.pages import Ask, Pages, join, seconds_to_close
+from shivx.services.pages import Ask, Pages, Question, join
 from shivx.services.policies import Policies
-from shivx.services.series import Moment, Series, Span, settled_until
+from shivx.services.series import Moment, Series, Span, moment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,22 @@ class CandleList:
     candles: Candles
     open_candle: bool
     complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest closed candles of several pairs.
+
+    Args:
+        candles: of each pair, in the order in which they were asked for.
+        since, until: open times of the first and behind the last, Unix ms.
+        seconds_left: until there are later ones to be looked at.
+    """
+
+    candles: tuple[Candles, ...]
+    since: int
+    until: int
+    seconds_left: float
 
 
 class CandleService:
@@ -67,7 +83,11 @@ class CandleService:
 
     def closed_until(self, timeframe: str) -> int:
         """Return the open time, Unix ms, of the first candle that may still change."""
-        return settled_until(timeframe, self.now_ms())
+        return self.moment(timeframe).cut
+
+    def moment(self, timeframe: str) -> Moment:
+        """Return this moment as candles of *timeframe* see it."""
+        return moment_of(TIMEFRAMES[timeframe], self.now_ms())
 
     def timeframes(self, catalogue: Catalogue) -> tuple[str, ...]:
         """Return the timeframes that can be had, aggregated ones included."""
@@ -109,10 +129,29 @@ class CandleService:
             found = self._as_before(series, span, moment, error, closed=closed)
         return found.after(catalogue)
 
+    def latest(self, source: str, pairs: Sequence[Pair], timeframe: str, count: int, step: int) -> Latest:
+        """Return the last *count* closed candles of each of *pairs*, read together.
+
+        Args:
+            pairs: traded by *source*, which has *timeframe*.
+            step: they end at a multiple of so many ms, and so are the same ones for that long.
+        Raises:
+            OriginError: the origin gave nothing of one of them.
+        """
+        catalogue = self._market.catalogue(source).fact
+        every = [Series(source, pair, timeframe) for pair in pairs]
+        moment = every[0].at(self.now_ms(), step)
+        span = every[0].span(max(0, moment.cut - count * every[0].length), moment.cut)
+        asked = [(series, span) for series in every]
+        ask = self._pages.from_origin(catalogue, step)
+        read = self._pages.read(asked, moment, self._patient, ask, closed=True)
+        candles = [join(series, span, parts, moment.now) for series, parts in zip(every, read, strict=True)]
+        return Latest(tuple(candles), span.start, span.end, moment.seconds_left)
+
     def _read(
         self, series: Series, span: Span, moment: Moment, policies: Policies, ask: Ask, *, closed: bool
     ) -> Answer[CandleList]:
-        parts = self._pages.read(series, span, moment, policies, ask, closed=closed)
+        (parts,) = self._pages.read([(series, span)], moment, policies, ask, closed=closed)
         whole = join(series, span, parts, moment.now)
         last = whole.candles[-1][0] if whole.candles else None
         found = CandleList(
@@ -123,8 +162,8 @@ class CandleService:
         answer = Answer.of(found, [part for _, part in parts])
         if span.end < moment.cut:
             return answer
-        changes = seconds_to_close(series, moment)
-        return answer.within(changes if closed else min(changes, policies.forming_candles.ttl))
+        left = moment.seconds_left
+        return answer.within(left if closed else min(left, policies.forming_candles.ttl))
 
     def _as_before(
         self, series: Series, span: Span, moment: Moment, error: OriginError, *, closed: bool
@@ -135,7 +174,7 @@ class CandleService:
             OriginError: *error*, if not even that may be served.
         """
 
-        def refuse(series: Series, span: Span) -> Candles:
+        def refuse(questions: Sequence[Question]) -> Sequence[Candles | Exception]:
             raise error
 
         earlier = series.at(moment.now - series.length)

@@ -41,8 +41,11 @@ class History:
         self._of = (source, pair, timeframe)
         self._closed = not include_open
         self._length = TIMEFRAMES[timeframe]
-        self._cut = candles.closed_until(timeframe)
-        self._end = candles.now_ms() + 1 if include_open else self._cut
+        moment = candles.moment(timeframe)
+        self._cut = moment.cut
+        self._end = moment.now + 1 if include_open else self._cut
+        self.seconds_left = moment.seconds_left
+        """From the beginning until the next candle closes."""
         self._since = self._end
         self._read: Candles | None = None
         self._prices: Prices | None = None

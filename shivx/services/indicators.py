@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+from typing import TypeVar
 
-from cache_ext import Fetched, TieredCache
+from cache_ext import Fetched, Loaded, TieredCache
 from shivx.accounts.offload import off_hub
 from shivx.errors import NotComputable
 from shivx.indicators.computing import compute
@@ -19,13 +20,16 @@ from shivx.models import TIMEFRAMES, Candles, Catalogue, Pair
 from shivx.names import candles_tag, correlation_key, indicator_key, pair_tag, source_tag
 from shivx.services.aggregation import base_of
 from shivx.services.answer import Answer
-from shivx.services.candles import CandleService
+from shivx.services.candles import CandleService, Latest
 from shivx.services.facts import Facts
 from shivx.services.history import SERIES, History, require_computable
-from shivx.services.market import MarketService
+from shivx.services.market import MarketService, require_listed
 from shivx.services.policies import Policies
 
 DIGEST_BYTES = 16
+CORRELATED_UNTIL = TIMEFRAMES["1h"]
+"""Correlations are of candles up to a multiple of so many ms: all who ask in between are told the same."""
+T = TypeVar("T", bound=Computed | Correlations)
 
 
 class IndicatorService:
@@ -72,7 +76,7 @@ class IndicatorService:
             for spec in specs
         }
 
-        def load(keys: Sequence[str]) -> Mapping[str, Computed]:
+        def load(keys: Sequence[str]) -> Mapping[str, Loaded]:
             history = History(self._candles, source, pair, timeframe, include_open=include_open)
             asked = [by_key[key] for key in keys]
             off_hub(lambda: require_computable(asked))
@@ -84,7 +88,10 @@ class IndicatorService:
                     for spec, prices in zip(asked, over, strict=True)
                 ]
             )
-            return dict(zip(keys, made, strict=True))
+            ttl = self._policies.indicators.ttl
+            return {
+                key: _until(each, history.seconds_left, ttl) for key, each in zip(keys, made, strict=True)
+            }
 
         found = self._facts.many(
             by_key, Computed, load, policy=self._policies.indicators, tags_for=lambda _: tags
@@ -96,22 +103,21 @@ class IndicatorService:
     def correlation(
         self, source: str, pairs: Sequence[Pair], timeframe: str, window: int
     ) -> Answer[Correlations]:
-        """Return the correlations of the log returns of *pairs* over the last *window* closed candles."""
+        """Return the correlations of the log returns of *pairs* over the last *window* closed candles.
+
+        Of candles shorter than an hour, those count as the last that end with the last full one.
+        """
         catalogue = self._market.catalogue(source)
         for pair in pairs:
-            self._market.listed(source, pair)
+            require_listed(catalogue.fact, source, pair)
         ordered = sorted(pairs)
         tags = {tag for pair in ordered for tag in _tags(catalogue.fact, source, pair, timeframe)}
         digest = blake2b(",".join(ordered).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
-        def load() -> Correlations:
-            end, length = self._candles.closed_until(timeframe), TIMEFRAMES[timeframe]
-            begin = max(0, end - (window + 1) * length)
-            read = [
-                self._candles.candles(source, pair, timeframe, begin, end, closed=True, fresh=True)
-                for pair in ordered
-            ]
-            return off_hub(lambda: _correlations([each.fact.candles for each in read], begin, end, length))
+        def load() -> Loaded:
+            latest = self._candles.latest(source, ordered, timeframe, window + 1, CORRELATED_UNTIL)
+            made = off_hub(lambda: _correlations(latest, TIMEFRAMES[timeframe]))
+            return _until(made, latest.seconds_left, self._policies.correlation.ttl)
 
         fetched = self._facts.one(
             correlation_key(source, timeframe, window, digest),
@@ -151,8 +157,19 @@ def _computed(spec: Spec, prices: Prices, candles: Candles, count: int) -> Compu
     )
 
 
-def _correlations(found: Sequence[Candles], begin: int, end: int, length: int) -> Correlations:
-    returns = [log_returns(Prices.of(each.candles), begin, end, length) for each in found]
+def _until(made: T, seconds_left: float, ttl: float) -> Loaded:
+    """Return *made* as lasting until there are later candles, *ttl* at most.
+
+    Its parts may last longer: where a page of candles has just become full, none of them grows.
+    """
+    if seconds_left >= ttl:
+        return Loaded(made)
+    return Loaded(made, ttl=max(0.0, seconds_left), early_refresh=False)
+
+
+def _correlations(latest: Latest, length: int) -> Correlations:
+    found = latest.candles
+    returns = [log_returns(Prices.of(each.candles), latest.since, latest.until, length) for each in found]
     matrix, counts = correlate(returns)
     newest = [each.candles[-1][0] + length for each in found if each.candles]
     moments = [each.as_of for each in found if each.as_of is not None]

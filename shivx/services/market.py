@@ -67,8 +67,7 @@ class MarketService:
     def listed(self, source: str, pair: Pair) -> Answer[Catalogue]:
         """Return the catalogue of *source*, which has *pair*."""
         catalogue = self.catalogue(source)
-        if pair not in catalogue.fact.markets:
-            raise UnknownPair(f"{source} does not trade {pair}")
+        require_listed(catalogue.fact, source, pair)
         return catalogue
 
     def token(self, source: str, symbol: str, *, fresh: bool = False) -> tuple[Answer[Catalogue], Token]:
@@ -141,6 +140,12 @@ class MarketService:
             tags=[pair_tag(source, pair)],
         )
         return _answer(fetched).after(catalogue)
+
+
+def require_listed(catalogue: Catalogue, source: str, pair: Pair) -> None:
+    """Raise UnknownPair unless *source*, which has the *catalogue*, trades *pair*."""
+    if pair not in catalogue.markets:
+        raise UnknownPair(f"{source} does not trade {pair}")
 
 
 def _answer(fetched: Fetched) -> Answer[Any]:

@@ -22,10 +22,22 @@ class Span(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A moment, `now`, and the open time of the first candle that may still change at it, `cut`; Unix ms."""
+    """A moment as some candles see it; Unix ms.
+
+    Args:
+        now: the moment.
+        cut: the open time of the first candle that may still change at it, or is not looked at yet.
+        until: when the cut moves on.
+    """
 
     now: int
     cut: int
+    until: int
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the cut moves on."""
+        return (self.until - self.now) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +58,13 @@ class Series:
         """The tag of all its candles."""
         return candles_tag(self.source, self.pair, self.timeframe)
 
-    def at(self, now: int) -> Moment:
-        """Return the moment *now*, Unix ms, as these candles see it."""
-        return Moment(now, settled_until(self.timeframe, now))
+    def at(self, now: int, step: int = 0) -> Moment:
+        """Return the moment *now*, Unix ms, as these candles see it.
+
+        Args:
+            step: the cut moves on by so many ms at a time, whole candles; by one candle if that is more.
+        """
+        return moment_of(max(step, self.length), now)
 
     def span(self, since: int, until: int) -> Span:
         """Return the candles that open in [*since*, *until*), Unix ms."""
@@ -80,10 +96,10 @@ class Series:
         return page_key(self.source, self.pair, self.timeframe, page, cut)
 
 
-def settled_until(timeframe: str, now: int) -> int:
-    """Return the open time of the first candle that may still change at *now*; both Unix ms."""
-    length = TIMEFRAMES[timeframe]
-    return (now - SETTLE_MS) // length * length
+def moment_of(step: int, now: int) -> Moment:
+    """Return the moment *now*, Unix ms, as candles of *step* ms see it."""
+    cut = (now - SETTLE_MS) // step * step
+    return Moment(now, cut, cut + step + SETTLE_MS)
 
 
 def ceil(moment: int, step: int) -> int:
