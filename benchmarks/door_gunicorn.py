@@ -10,6 +10,7 @@ worker_connections = 1000
 keepalive = 65  # seconds
 timeout = 60
 graceful_timeout = 5
+forwarded_allow_ips, forwarder_headers, secure_scheme_headers = "", "", {}
 control_socket_disable = True
 
 

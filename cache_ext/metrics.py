@@ -29,12 +29,17 @@ DURATION_BUCKETS = (
 )
 
 
+_tallied: list[Tallied] = []
+
+
 class Tallied(Counter):
     """A counter whose numbers wait in tallies until somebody looks, or `tell` is called."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.tallies: WeakSet[Any] = WeakSet()
         super().__init__(*args, **kwargs)
+        if not self._labelvalues:  # else it is one of a parent's children
+            _tallied.append(self)
 
     def tell(self) -> None:
         """Have all tallies bring what they counted."""
@@ -45,6 +50,12 @@ class Tallied(Counter):
         """Return the numbers of this moment."""
         self.tell()
         return super().collect()
+
+
+def tell_all() -> None:
+    """Bring all that was counted in this process to Prometheus; its caches do so once a second."""
+    for counter in _tallied:
+        counter.tell()
 
 
 requests = Tallied(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cache_ext import events
+from cache_ext import events, metrics
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.backplane import Backplane, Trust
@@ -38,7 +38,7 @@ from cache_ext.settings import CacheSettings
 from cache_ext.stores.base import Store
 from cache_ext.stores.local import LocalStore, NullStore
 from cache_ext.stores.redis import RedisStore
-from cache_ext.tally import Tally
+from cache_ext.tally import Reads
 from cache_ext.transport.budget import current_budget
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
@@ -94,7 +94,7 @@ class Runtime:
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
         self.failures = Failures(monotonic)
-        self.tally = Tally()
+        self.tally = Reads()
         self._timed = Background(MAX_TIMED, "cache-ext-load")
         self.refreshes = Background(MAX_REFRESHES, "cache-ext-refresh")
         self._make_loading(codec)
@@ -181,7 +181,7 @@ class Runtime:
         self.outbox.close()
         if self.gateway is not None:
             self.gateway.close()
-        self.tally.tell()
+        metrics.tell_all()
 
     def add_hooks(self, registry: Registry, values: ValueCodec) -> Hooks:
         """Let this process emit events, and run the hooks of *registry*."""
@@ -239,7 +239,7 @@ class Runtime:
         return self._backplane.trust
 
     def _each_second(self) -> None:
-        self.tally.tell()
+        metrics.tell_all()
         if self._leftovers is not None:
             self._leftovers.sweep()
         if self.gateway is not None and self.settings.monitoring:

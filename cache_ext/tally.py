@@ -1,8 +1,10 @@
-"""Counting reads without a lock; Prometheus is told now and then, not at each of a million hits a second."""
+"""Counting without a lock; Prometheus is told now and then, not at each of a million hits a second."""
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -31,25 +33,34 @@ class _Cell:
 
 
 class Tally:
-    """The reads of one cache in this process, by policy name, layer and outcome; see `metrics.requests`."""
+    """What one part of this process counts for *counter*, by the values of its labels.
 
-    def __init__(self) -> None:
+    A child after a fork begins at nothing: what its parent has not told yet the parent tells.
+    """
+
+    def __init__(self, counter: metrics.Tallied) -> None:
+        self._counter = counter
+        self._begin()
+        counter.tallies.add(self)
+        myself = weakref.ref(self)
+
+        def after_fork() -> None:
+            if tally := myself():
+                tally._begin()
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._cells: dict[tuple[str, str, str], _Cell] = {}
-        self._hits: dict[str, Callable[[], int]] = {}
-        metrics.requests.tallies.add(self)
+        self._cells: dict[tuple[str, ...], _Cell] = {}
 
-    def count(self, cache: str, layer: str, outcome: str) -> None:
-        """Count a read."""
-        (self._cells.get((cache, layer, outcome)) or self._cell(cache, layer, outcome)).add()
+    def count(self, *labels: str) -> None:
+        """Count one."""
+        (self._cells.get(labels) or self._cell(labels)).add()
 
-    def counting(self, cache: str, layer: str, outcome: str) -> Callable[[], int]:
-        """Return what counts one read each time it is called; for those who have many."""
-        return (self._cells.get((cache, layer, outcome)) or self._cell(cache, layer, outcome)).add
-
-    def hit(self, cache: str) -> None:
-        """Count a hit in L1."""
-        (self._hits.get(cache) or self._cell(cache, "l1", "hit").add)()
+    def counting(self, *labels: str) -> Callable[[], int]:
+        """Return what counts one each time it is called; for those who have many."""
+        return (self._cells.get(labels) or self._cell(labels)).add
 
     def tell(self) -> None:
         """Bring all to Prometheus."""
@@ -57,12 +68,28 @@ class Tally:
             for cell in self._cells.values():
                 cell.tell()
 
-    def _cell(self, cache: str, layer: str, outcome: str) -> _Cell:
+    def _cell(self, labels: tuple[str, ...]) -> _Cell:
         with self._lock:
-            which = (cache, layer, outcome)
-            cell = self._cells.get(which)
+            cell = self._cells.get(labels)
             if cell is None:
-                cell = self._cells[which] = _Cell(metrics.requests.labels(*which))
-                if (layer, outcome) == ("l1", "hit"):
-                    self._hits[cache] = cell.add
+                cell = self._cells[labels] = _Cell(self._counter.labels(*labels))
             return cell
+
+
+class Reads(Tally):
+    """The reads of one cache in this process, by policy name, layer and outcome; see `metrics.requests`."""
+
+    def __init__(self) -> None:
+        super().__init__(metrics.requests)
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._hits: dict[str, Callable[[], int]] = {}
+
+    def hit(self, cache: str) -> None:
+        """Count a hit in L1."""
+        try:
+            self._hits[cache]()
+        except KeyError:
+            self._hits[cache] = add = self.counting(cache, "l1", "hit")
+            add()

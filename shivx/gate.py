@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from prometheus_client import Counter
-
 from cache_ext.limits.decision import Decision
 from cache_ext.limits.limiter import Limiter
+from cache_ext.metrics import Tallied
+from cache_ext.tally import Tally
 from cache_ext.transport.budget import budget
 from shivx.addresses import address_subject
 from shivx.errors import ShivxError, TooManyRequests
@@ -32,12 +32,20 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
-requests = Counter(
+requests = Tallied(
     "rate_limit_requests",
     "Requests to the API by tier and outcome (allowed, refused; allowed_alone and refused_alone: decided "
     "without Redis).",
     ("tier", "outcome"),
 )
+
+
+_OUTCOMES = {
+    (True, False): "allowed",
+    (False, False): "refused",
+    (True, True): "allowed_alone",
+    (False, True): "refused_alone",
+}
 
 
 class Gate:
@@ -71,6 +79,7 @@ class Gate:
         self._answer = answer
         self._seconds = seconds
         self._cost_of = cost_of
+        self._tally = Tally(requests)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -86,16 +95,15 @@ class Gate:
 
     def _pass(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = "/" + str(environ.get("PATH_INFO", "")).lstrip("/")  # as the router reads it
-        caller, refusal = anonymous(environ), None
-        if path not in OPEN_PATHS:
-            try:
-                caller = self._identify(environ)
-            except ShivxError as error:
-                refusal = error
+        refusal = None
+        try:
+            caller = anonymous(environ) if path in OPEN_PATHS else self._identify(environ)
+        except ShivxError as error:
+            caller, refusal = anonymous(environ), error
         environ[CALLER] = caller
         if path == API or path.startswith(f"{API}/"):
             decision = self._limiter.check(caller.subject, self._limits[caller.tier], self._cost_of(environ))
-            count(caller.tier, decision)
+            self._tally.count(caller.tier, _OUTCOMES[decision.allowed, decision.alone])
             environ[LIMIT] = decision
             start_response = _telling(start_response, caller.tier, decision)
             if not decision.allowed:
@@ -107,17 +115,6 @@ class Gate:
 def anonymous(environ: Mapping[str, Any]) -> Caller:
     """Return the caller whom nothing but his address identifies."""
     return Caller(Tier.ANONYMOUS, address_subject(environ.get("REMOTE_ADDR") or ""))
-
-
-def count(tier: Tier, decision: Decision) -> None:
-    """Count a decision."""
-    outcome = "allowed" if decision.allowed else "refused"
-    _counter(tier, f"{outcome}_alone" if decision.alone else outcome).inc()
-
-
-@cache
-def _counter(tier: Tier, outcome: str) -> Counter:
-    return requests.labels(tier.value, outcome)
 
 
 def limit_headers(tier: Tier, decision: Decision) -> Headers:
@@ -146,15 +143,17 @@ def _policy_headers(tier: Tier, limit: int, window: float) -> tuple[tuple[str, s
 
 
 _OURS = frozenset(
-    {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit"}
+    {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit"}
 )
+"""As Flask-Limiter writes them too."""
 
 
 def _telling(start_response: StartResponse, tier: Tier, decision: Decision) -> StartResponse:
     """Return *start_response*, which adds the headers to whatever answer it begins."""
 
     def tell(status: str, headers: Headers, *rest: Any) -> Any:
-        kept = [(name, value) for name, value in headers if name.lower() not in _OURS]
-        return start_response(status, kept + limit_headers(tier, decision), *rest)
+        kept = [field for field in headers if field[0] not in _OURS]
+        kept += limit_headers(tier, decision)
+        return start_response(status, kept, *rest)
 
     return tell

@@ -52,6 +52,25 @@ def test_no_header_changes_who_one_is(stronghold: Fortress, tier: Tier) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "SCRIPT_NAME: /api",  # gunicorn would take it off the path: no limit, and a 404
+        "SCRIPT_NAME: /elsewhere",  # ... or fail, as the path does not begin with it
+        "PATH_INFO: /healthz",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Ssl: on",
+        "X-Forwarded-Protocol: ssl",
+    ],
+)
+def test_no_header_makes_a_request_another(stronghold: Fortress, line: str) -> None:
+    """Though it comes from this machine, where gunicorn would look for a proxy: path and scheme stay."""
+    status, text = stronghold.raw(line)
+    assert status == 200, text
+    assert f"x-ratelimit-limit: {LIMITS['ANONYMOUS']}" in text.lower()
+    assert "strict-transport-security" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "X_API_KEY: {key}",  # WSGI would know it by the same name as X-API-Key
         "X-API_Key: {key}",
         "HTTP_X_API_KEY: {key}",

@@ -13,6 +13,7 @@ import pytest
 from cache_ext.errors import StoreUnavailable
 from cache_ext.limits.trips import Trips
 from cache_ext.transport.budget import budget
+from cache_ext.transport.greenlets import sleepers
 from tests.caches import PATIENCE, begin, stop_before
 from tests.waiting import until
 
@@ -236,15 +237,14 @@ def test_an_appointed_leader_who_is_killed_passes_it_on(trips: Trips[int, int], 
     futures = aboard(trips, ferry, 1, 2)
 
     class Deadly:
-        """A lock whose holder is killed as soon as he has it."""
+        """A sleeper who is killed as soon as he is woken."""
 
         def __init__(self) -> None:
-            self._lock = threading.Lock()
-            self._lock.acquire()
-            self.locked, self.release = self._lock.locked, self._lock.release
+            self._sleeper = sleepers()()
+            self.wake = self._sleeper.wake
 
-        def acquire(self, timeout: float) -> bool:
-            assert self._lock.acquire(timeout=timeout)
+        def sleep(self, seconds: float) -> bool:
+            assert self._sleeper.sleep(seconds)
             raise Killed
 
     victim = begin(lambda: _killed_while_waiting(trips, Deadly()))
@@ -255,11 +255,11 @@ def test_an_appointed_leader_who_is_killed_passes_it_on(trips: Trips[int, int], 
     assert ferry.trips == [[1], [2]]
 
 
-def _killed_while_waiting(trips: Trips[int, int], lock: Any) -> None:
+def _killed_while_waiting(trips: Trips[int, int], sleeper: Any) -> None:
     board = trips._board
 
     def boarding(ticket, now):
-        ticket.woken = lock
+        ticket.holder = sleeper
         ticket.deadline += 100  # he is the one to lead
         board(ticket, now)
 

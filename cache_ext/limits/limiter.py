@@ -11,13 +11,13 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.keys import KeySpace, bucket_of
 from cache_ext.limits.counting import Counts
-from cache_ext.limits.decision import Check, Decision, decide, width_of
+from cache_ext.limits.decision import Answer, Check, Decision, decide, width_of
 from cache_ext.limits.shares import Shares
 from cache_ext.limits.trips import Trips
 from cache_ext.settings import CacheSettings
@@ -76,7 +76,8 @@ class Limiter:
             counter = self._clock
             now = None if counter is None else lambda: int(counter() * 1000)
             self._counts = Counts(self._gateway, now)
-            self._trips = Trips(self._counts.ask, self._settings.op_timeout, self._monotonic)
+            ask = partial(self._ask, self._counts)
+            self._trips = Trips(ask, self._settings.op_timeout, self._monotonic)
 
     def check(self, subject: str, limit: int, cost: int = 1, window: float = WINDOW) -> Decision:
         """Take *cost* units of *subject*'s quota, if they are there; a refusal takes none.
@@ -101,7 +102,6 @@ class Limiter:
             except StoreUnavailable:
                 pass
             else:
-                shares.note(check, answer)
                 return decide(answer, limit, window)
         return decide(shares.admit(check), limit, window, alone=True)
 
@@ -126,6 +126,13 @@ class Limiter:
                     folder = None if self._gateway is None else self._settings.meeting_place
                     self._shares = Shares(folder, self._monotonic, clock)
         return self._shares
+
+    def _ask(self, counts: Counts, checks: Sequence[Check]) -> Sequence[Answer]:
+        """Return what Redis answers; this host goes on from there, should it go away."""
+        answers = counts.ask(checks)
+        for check, newest in dict(zip(checks, answers, strict=True)).items():
+            self.shares.note(check, newest)
+        return answers
 
     def _planned(self, subject: str, limit: int, cost: int, window: float) -> Check:
         if not 1 <= limit <= MOST_UNITS or not 0 <= cost <= MOST_UNITS or not 0.1 <= window <= 31_622_400:

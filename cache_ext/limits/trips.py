@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from cache_ext.errors import CircuitOpen, StoreUnavailable
 from cache_ext.transport.budget import current_budget
-from cache_ext.transport.greenlets import give_way, has_greenlets
+from cache_ext.transport.greenlets import Sleeper, give_way, has_greenlets, sleepers
 
 QuestionT = TypeVar("QuestionT")
 AnswerT = TypeVar("AnswerT")
@@ -36,25 +36,17 @@ class _State(Enum):
 
 
 class _Ticket(Generic[QuestionT, AnswerT]):
-    """One who asks. Who waits holds `woken`, a lock, until somebody frees it: an event costs several times as
-    much. `answer` or `failure` is set before.
-    """
+    """One who asks, woken when `answer` or `failure` is there, or to lead."""
 
-    __slots__ = ("answer", "deadline", "failure", "question", "state", "woken")
+    __slots__ = ("answer", "deadline", "failure", "holder", "question", "state")
 
-    def __init__(self, question: QuestionT, deadline: float) -> None:
+    def __init__(self, question: QuestionT, deadline: float, holder: Sleeper) -> None:
         self.question = question
         self.deadline = deadline
+        self.holder = holder
         self.state = _State.WAITING
-        self.woken = threading.Lock()
-        self.woken.acquire()
         self.answer: AnswerT | None = None
         self.failure: StoreUnavailable | None = None
-
-    def wake(self) -> None:
-        """Let him go on who waits."""
-        if self.woken.locked():
-            self.woken.release()
 
 
 class Trips(Generic[QuestionT, AnswerT]):
@@ -76,6 +68,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         self._patience = patience
         self._monotonic = monotonic
         self._greenlets = has_greenlets()
+        self._sleeper = sleepers()
         self._lock = threading.Lock()
         self._waiting: list[_Ticket[QuestionT, AnswerT]] = []
         self._trip: object | None = None
@@ -110,7 +103,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         while True:
             spending, now = current_budget(), self._monotonic()
             left = self._patience if spending is None else spending.left
-            ticket: _Ticket[QuestionT, AnswerT] = _Ticket(question, now + left)
+            ticket: _Ticket[QuestionT, AnswerT] = _Ticket(question, now + left, self._sleeper())
             self._board(ticket, now)
             try:
                 leads = self._wait(ticket, left)
@@ -145,7 +138,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         resigned, woken = True, True
         try:
             if ticket.state is not _State.LEADS:
-                woken = ticket.woken.acquire(timeout=max(0.0, left))
+                woken = ticket.holder.sleep(max(0.0, left))
             elif self._greenlets:
                 give_way()
             resigned = not woken or self._monotonic() >= ticket.deadline
@@ -192,7 +185,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         for ticket in crew:
             if ticket.state is _State.TAKEN:
                 ticket.state = _State.ABANDONED
-            ticket.wake()
+            ticket.holder.wake()
 
     def _let_next_begin(self, trip: object) -> None:
         """Let those who wait begin the next trip, now that *trip* is over."""
@@ -208,7 +201,7 @@ class Trips(Generic[QuestionT, AnswerT]):
         leader = max(self._waiting, key=lambda ticket: ticket.deadline)
         leader.state = _State.LEADS
         self._begin(leader, self._monotonic())
-        leader.wake()
+        leader.holder.wake()
 
     def _begin(self, trip: object, now: float) -> object:
         """Have *trip* be the one under way, and return it; for who holds the lock."""

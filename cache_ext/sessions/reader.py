@@ -83,6 +83,8 @@ class SessionReader:
             StoreUnavailable: that cannot be found out; told again, without asking again, to who asks again.
         """
         noted = environ.get(NOTE)
+        if noted is None and not environ.get("HTTP_COOKIE"):
+            return None
         if isinstance(noted, _Note) and noted.store is self._store:
             if noted.failure is not None:
                 raise StoreUnavailable(str(noted.failure)) from noted.failure

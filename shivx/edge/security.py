@@ -17,12 +17,23 @@ PAGE_POLICY = (
 OTHER_POLICY = "default-src 'none'; frame-ancestors 'none'"
 """Of anything else, which is no page: should a browser take it for one, it loads and runs nothing."""
 
-_ALWAYS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Frame-Options", "DENY"),
+_Fields = tuple[tuple[str, tuple[str, str]], ...]
+
+
+def _by_name(**fields: str) -> _Fields:
+    """Return the fields, each with its name in lower case."""
+    named = [(name.replace("_", "-"), value) for name, value in fields.items()]
+    return tuple((name.lower(), (name, value)) for name, value in named)
+
+
+_NO_PAGE = _by_name(X_Content_Type_Options="nosniff", Content_Security_Policy=OTHER_POLICY)
+_PAGE = _by_name(
+    X_Content_Type_Options="nosniff",
+    Content_Security_Policy=PAGE_POLICY,
+    Referrer_Policy="no-referrer",
+    X_Frame_Options="DENY",
 )
-_HSTS = ("Strict-Transport-Security", f"max-age={HSTS_SECONDS}")
+_SECURE = _by_name(Strict_Transport_Security=f"max-age={HSTS_SECONDS}")
 
 
 def add_security_headers(environ: Mapping[str, Any], headers: Headers) -> None:
@@ -31,11 +42,9 @@ def add_security_headers(environ: Mapping[str, Any], headers: Headers) -> None:
     HSTS only to what came over TLS, as the trusted proxies say (RFC 6797, section 7.2).
     """
     known = {name.lower(): value for name, value in headers}
-    for name, value in _ALWAYS:
-        if name.lower() not in known:
-            headers.append((name, value))
-    if "content-security-policy" not in known:
-        is_page = known.get("content-type", "").startswith("text/html")
-        headers.append(("Content-Security-Policy", PAGE_POLICY if is_page else OTHER_POLICY))
-    if environ.get("wsgi.url_scheme") == "https" and _HSTS[0].lower() not in known:
-        headers.append(_HSTS)
+    is_page = known.get("content-type", "").startswith("text/html")
+    for name, field in _PAGE if is_page else _NO_PAGE:
+        if name not in known:
+            headers.append(field)
+    if environ.get("wsgi.url_scheme") == "https":
+        headers += [field for name, field in _SECURE if name not in known]
