@@ -3,6 +3,9 @@
 It reports to database 1 of the same server: counts itself in ``ready`` and appends "pid event-id" to
 ``begun`` when a hook is called and to ``runs`` when it ends. In the role ``slow`` it ends when something is
 pushed to ``release``. In the role ``forked`` all this is done by a child, forked when the cache ran already.
+In the roles ``ruled`` and ``stuck`` it has no hook but rules, by which a trade ends its pair, and that report
+likewise; in the latter they come to no end. In the role ``hasty`` it emits a trade of the id ``t-1`` and is
+killed between the invalidation and the stream.
 It goes on until it is terminated, or its parent has ended.
 """
 
@@ -33,13 +36,20 @@ def main() -> None:
     desk = redis.Redis.from_url(url.replace("/0", "/1"), decode_responses=True)
     cache = open_cache(url, namespace=namespace, op_timeout=2.0, pool_size=4)
 
-    @cache.hooks.on("trade_executed", name="note")
     def note(event):
         desk.rpush("begun", f"{os.getpid()} {event.id}")
-        if role == "slow":
+        if role in ("slow", "stuck"):
             desk.blpop(["release"], LONGEST_RUN)
         desk.rpush("runs", f"{os.getpid()} {event.id}")
 
+    def tags_of(event):
+        note(event)
+        return [f"pair:{event.data['pair']}"]
+
+    if role in ("ruled", "stuck", "hasty"):
+        cache.hooks.invalidate_by(tags_of, cache)
+    else:
+        cache.hooks.on("trade_executed", name="note")(note)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     connected(cache)
@@ -49,6 +59,9 @@ def main() -> None:
         os.waitpid(child, 0)
         return
     connected(cache)
+    if role == "hasty":
+        cache.hooks._stream.emit = lambda events: os.kill(os.getpid(), signal.SIGKILL)
+        cache.hooks.emit("trade_executed", {"pair": "SOL-USDC"}, id="t-1")
     parent = os.getppid()
     desk.incr("ready")
     while os.getppid() == parent and not ended.wait(1.0):

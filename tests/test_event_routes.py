@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_ext.hooks import backlog
 from cache_ext.testing import FakeClock
 from shivx.gate import anonymous
 from shivx.identity import Caller, Tier, Via
 from shivx.invalidation_rules import RULES
 from shivx.names import model_tag, pair_tag
+from tests.caches import connected
 from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
+from tests.servers import RunningServer
 from tests.waiting import until
 
 EVENTS, AUDIT = "/api/events", "/api/admin/audit"
@@ -33,6 +37,38 @@ FACTS = {
         f"closed candles of {pair}": f"ohlcv/{pair}?closed=true",
     }.items()
 }
+
+
+PAIRS_READS = {
+    "price": "/api/market/price/{}",
+    "book": "/api/market/orderbook/{}",
+    "trades": "/api/market/trades/{}",
+    "candles": "/api/market/ohlcv/{}",
+    "indicators": "/api/indicators/{}?names=rsi,macd",
+    "open indicators": "/api/indicators/{}?names=rsi&include_open=1",
+    "closed candles": "/api/market/ohlcv/{}?closed=true",
+}
+SHARED_READS = {
+    "pairs": "/api/market/pairs",
+    "token": "/api/market/tokens/BTC",
+    "correlation": "/api/indicators/correlation?pairs=BTC-USDC,ETH-USDC",
+}
+READS = SHARED_READS | {
+    f"{name} of {pair}": path.format(pair)
+    for pair in ("BTC-USDC", "ETH-USDC")
+    for name, path in PAIRS_READS.items()
+}
+"""All that the service keeps of the market."""
+ROWS = {
+    "trade_executed": (
+        {"pair": "BTC-USDC"},
+        {f"{name} of BTC-USDC" for name in PAIRS_READS if name != "closed candles"},
+    ),
+    "order_placed": ({"pair": "BTC-USDC"}, {"book of BTC-USDC"}),
+    "token_updated": ({"symbol": "BTC"}, {"pairs"}),  # the first to ask for what the token is part of
+    "model_retrained": ({"model": "trend"}, set()),
+}
+"""By type of event: what it is about, and which of `READS` it changes."""
 
 
 @pytest.fixture
@@ -83,6 +119,39 @@ def asked_again(site: Site) -> set[str]:
         if len(site.exchange.asked) > before:
             found.add(name)
     return found
+
+
+def waited_for(site: Site, query: str = "") -> set[str]:
+    """Return for which of `READS` whoever asks has to wait, each asked for with *query* as well."""
+    found = set()
+    for name, path in READS.items():
+        answer = site.get(f"{path}{'&' if '?' in path else '?'}{query}" if query else path)
+        assert answer.status_code == 200, answer.text
+        if answer.headers["X-Cache"] != "HIT":
+            found.add(name)
+    return found
+
+
+def test_each_row_of_the_table_is_tried_here() -> None:
+    """A new one belongs into `ROWS`."""
+    assert ROWS.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_an_event_ends_what_its_row_says_and_leaves_all_else_in_place(site: Site, kind: str) -> None:
+    """Values and stored responses alike: what is kept of another pair is served as it was."""
+    about, changes = ROWS[kind]
+    waited_for(site)
+    before = {name: site.get(path).data for name, path in READS.items()}
+    assert waited_for(site) == set()
+    assert post(site, {"type": kind, **about}).status_code == 202
+    assert waited_for(site) == changes
+    assert waited_for(site) == set()
+    asked = len(site.exchange.asked)
+    for name in sorted(READS.keys() - changes):
+        assert site.get(READS[name]).data == before[name]
+    assert waited_for(site, "source=scripted") == set(), "other answers are made of the same values"
+    assert len(site.exchange.asked) == asked
 
 
 def test_a_trade_changes_what_the_table_says_of_its_pair_and_nothing_of_another(site: Site) -> None:
@@ -231,6 +300,29 @@ def test_the_audit_counts_what_services_post_and_has_what_admins_do_before_and_a
     assert sum(event.count for event in posted if event.name == "bot") == 3
     assert {event.target for event in posted if event.name == "bot"} == {"order_placed, trade_executed"}
     assert sorted(event.outcome for event in posted if event.name == "root") == ["done", "intended"]
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_too_many_events_for_an_absent_redis_are_refused_with_a_time_to_come_again(
+    own_redis_server: RunningServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker keeps until Redis is back is bounded: beyond it 503, and what is posted again counts."""
+    settings = settings_for(own_redis_server.url, cache_namespace=namespace, cache_op_timeout=0.1)
+    with open_site(settings, ScriptedExchange(FakeClock())) as site:
+        connected(site.services.cache)
+        own_redis_server.pause()
+        try:
+            monkeypatch.setattr(backlog, "MAX_WAITING", 3)
+            orders = [{"type": "order_placed", "pair": "BTC-USDC", "id": f"o-{n}"} for n in range(4)]
+            assert [post(site, order).status_code for order in orders[:3]] == [202] * 3
+            refused = post(site, orders[3])
+            assert (refused.status_code, refused.content_type) == (503, "application/problem+json")
+            assert int(refused.headers["Retry-After"]) >= 1
+        finally:
+            own_redis_server.resume()
+        until(lambda: post(site, orders[3]).status_code == 202, "there is room again")
+        with redis.Redis.from_url(own_redis_server.url) as desk:
+            until(lambda: len(desk.keys("*:id:o-*")) == 4, "Redis is told of all that was accepted")
 
 
 def test_no_event_is_stored_by_caches(site: Site) -> None:

@@ -423,3 +423,26 @@ def test_two_who_emit_one_id_at_once_make_one_event(make_ruled, desk):
     stop.go()
     assert first.result(10).fate is Fate.REPEATED
     assert desk.xlen(place(one)) == 1
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_a_redis_that_restarts_amid_events_brings_nothing_back(own_redis_server, make_ruled, make_cache):
+    """Rolled back to before an event, with the stream and its numbers: what the event ended stays ended."""
+    server = own_redis_server
+    ruled, plain = connected(make_ruled(server.url)), connected(make_cache(server.url))
+    with redis.Redis.from_url(server.url) as desk:
+        follows(ruled, desk)
+        ruled.hooks.emit("noise", 1, id="n-1")
+        follows(ruled, desk)
+    kept(ruled, "SOL-USDC", "BTC-USDC")
+    assert server.ask("SAVE") == b"+OK"
+    ruled.hooks.emit("trade", TRADE, id="t-1")
+    assert still(ruled, "SOL-USDC", "BTC-USDC") == ["BTC-USDC"]
+    server.kill()
+    server.start()
+    assert not still(ruled, "SOL-USDC")
+    assert not still(plain, "SOL-USDC")
+    until(lambda: ruled.hooks.emit("trade", {"pair": "ETH-USDC"}).fate is Fate.ACCEPTED, "events count")
+    kept(ruled, "ETH-USDC", "BTC-USDC")
+    plain.hooks.emit("trade", {"pair": "ETH-USDC"})
+    until(lambda: still(ruled, "ETH-USDC", "BTC-USDC") == ["BTC-USDC"], "what programs emit counts")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from cache_ext import Fate
+from cache_ext import MISS, Fate
 from cache_ext.hooks.running import LOOK
-from cache_ext.hooks.stream import ABANDONED
+from cache_ext.hooks.stream import ABANDONED, BUCKET
 from tests.caches import connected
 from tests.processes import spawn, terminate
 from tests.waiting import until
@@ -31,10 +31,15 @@ class Crew:
         self._where = (url, namespace)
         self._log = log
 
-    def start(self, *options):
-        """Start one more, and return when it listens."""
+    def begin(self, *options):
+        """Start one more, and return at once."""
         command = [sys.executable, "-m", "tests.hooks_member", *self._where, *options]
         self.processes.append(spawn(command, self._log, cwd=ROOT))
+        return self.processes[-1]
+
+    def start(self, *options):
+        """Start one more, and return when it listens."""
+        self.begin(*options)
         there = len(self.processes)
         until(lambda: int(self.desk.get("ready") or 0) == there, "it is ready", 20)
         return self.processes[-1]
@@ -98,6 +103,36 @@ def test_an_event_of_a_killed_process_is_run_by_another(crew, emitter):
     until(lambda: crew.reports("runs"), "the other runs it", ABANDONED + LOOK + MARGIN)
     assert crew.reports("begun") == [(str(victim.pid), receipt.id), (str(other.pid), receipt.id)]
     assert crew.reports("runs") == [(str(other.pid), receipt.id)]
+
+
+@pytest.mark.parametrize("server_kind", ["valkey"])
+def test_what_a_process_was_killed_over_is_invalidated_by_another(crew, emitter, redis_url):
+    """SIGKILL after it has taken an event and before the tags are invalidated: nothing is lost."""
+    victim = crew.start("stuck")
+    with redis.Redis.from_url(redis_url) as desk:
+        taken = emitter.runtime.keyspace.place(BUCKET, "taken")
+        until(lambda: desk.exists(taken), "it follows the stream")
+    emitter.set("price", 1, ttl=600, tags=["pair:SOL-USDC"])
+    emitter.set("other", 1, ttl=600, tags=["pair:BTC-USDC"])
+    receipt = emitter.hooks.emit("trade_executed", {"pair": "SOL-USDC"})
+    until(lambda: crew.reports("begun") == [(str(victim.pid), receipt.id)], "the victim is at it")
+    other = crew.start("ruled")
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    until(lambda: emitter.get("price") is MISS, "the other invalidates it", ABANDONED + LOOK + MARGIN)
+    assert emitter.get("other") == 1
+    assert crew.reports("runs") == [(str(other.pid), receipt.id)]
+
+
+def test_who_is_killed_between_invalidating_and_telling_may_be_repeated(crew, emitter):
+    """The tags are invalidated already, the id is not marked: the event, emitted again, counts."""
+    emitter.hooks.invalidate_by(lambda event: [f"pair:{event.data['pair']}"], emitter)
+    emitter.set("price", 1, ttl=600, tags=["pair:SOL-USDC"])
+    assert crew.begin("hasty").wait(20) == -signal.SIGKILL
+    until(lambda: emitter.get("price") is MISS, "it is invalidated")
+    emitter.set("price", 2, ttl=600, tags=["pair:SOL-USDC"])
+    assert emitter.hooks.emit("trade_executed", {"pair": "SOL-USDC"}, id="t-1").fate is Fate.ACCEPTED
+    assert emitter.get("price") is MISS
 
 
 @pytest.mark.parametrize("server_kind", ["valkey"])

@@ -103,6 +103,7 @@ class CandleService:
         *,
         closed: bool,
         fresh: bool = False,
+        catalogue: Answer[Catalogue] | None = None,
     ) -> Answer[CandleList]:
         """Return the candles that open in [*since*, *until*), oldest first.
 
@@ -110,12 +111,14 @@ class CandleService:
             since, until: Unix ms.
             closed: leave out what may still change.
             fresh: wait for the origin rather than be served past the ttl meanwhile.
+            catalogue: which has *pair*; if a loader reads it instead, what is loaded ends with it.
         Raises:
             UnknownSource, UnknownPair: there is none of that name.
             NotComputable: the source has nothing that *timeframe* could be made from.
             OriginError: the origin gave nothing and nothing may be served instead.
         """
-        catalogue = self._market.listed(source, pair)
+        if catalogue is None:
+            catalogue = self._market.listed(source, pair)
         if base_of(timeframe, catalogue.fact.timeframes) is None:
             raise NotComputable(f"{source} has nothing to make {timeframe} candles from")
         series = Series(source, pair, timeframe)
@@ -129,16 +132,17 @@ class CandleService:
             found = self._as_before(series, span, moment, error, closed=closed)
         return found.after(catalogue)
 
-    def latest(self, source: str, pairs: Sequence[Pair], timeframe: str, count: int, step: int) -> Latest:
+    def latest(
+        self, catalogue: Catalogue, source: str, pairs: Sequence[Pair], timeframe: str, count: int, step: int
+    ) -> Latest:
         """Return the last *count* closed candles of each of *pairs*, read together.
 
         Args:
-            pairs: traded by *source*, which has *timeframe*.
+            catalogue: of *source*; it has *pairs*, and something to make *timeframe* from.
             step: they end at a multiple of so many ms, and so are the same ones for that long.
         Raises:
             OriginError: the origin gave nothing of one of them.
         """
-        catalogue = self._market.catalogue(source).fact
         every = [Series(source, pair, timeframe) for pair in pairs]
         moment = every[0].at(self.now_ms(), step)
         span = every[0].span(max(0, moment.cut - count * every[0].length), moment.cut)

@@ -8,7 +8,8 @@ from shivx.errors import NotComputable
 from shivx.indicators.prices import Prices
 from shivx.indicators.settling import LEAST, memory_of
 from shivx.indicators.specs import MAX_CANDLES, Spec
-from shivx.models import TIMEFRAMES, Candles, Pair
+from shivx.models import TIMEFRAMES, Candles, Catalogue, Pair
+from shivx.services.answer import Answer
 from shivx.services.candles import CandleService
 
 SERIES = 500
@@ -25,12 +26,14 @@ class History:
 
     Args:
         candles: where they are read.
+        catalogue: which has the pair.
         include_open: with the candle that may still change.
     """
 
     def __init__(
         self,
         candles: CandleService,
+        catalogue: Answer[Catalogue],
         source: str,
         pair: Pair,
         timeframe: str,
@@ -38,6 +41,7 @@ class History:
         include_open: bool,
     ) -> None:
         self._candles = candles
+        self._catalogue = catalogue
         self._of = (source, pair, timeframe)
         self._closed = not include_open
         self._length = TIMEFRAMES[timeframe]
@@ -83,7 +87,9 @@ class History:
 
     def _back_to(self, since: int) -> Prices:
         if self._prices is None or since < self._since:
-            found = self._candles.candles(*self._of, since, self._end, closed=self._closed, fresh=True)
+            found = self._candles.candles(
+                *self._of, since, self._end, closed=self._closed, fresh=True, catalogue=self._catalogue
+            )
             self._since, self._read = since, found.fact.candles
             self._prices = Prices.of(self._read.candles)
         return self._prices

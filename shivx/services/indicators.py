@@ -17,7 +17,7 @@ from shivx.indicators.settling import is_settled
 from shivx.indicators.specs import Spec
 from shivx.indicators.values import Computed, Correlations
 from shivx.models import TIMEFRAMES, Candles, Catalogue, Pair
-from shivx.names import candles_tag, correlation_key, indicator_key, pair_tag, source_tag
+from shivx.names import candles_tag, correlation_key, indicator_key, pair_tag
 from shivx.services.aggregation import base_of
 from shivx.services.answer import Answer
 from shivx.services.candles import CandleService, Latest
@@ -77,7 +77,7 @@ class IndicatorService:
         }
 
         def load(keys: Sequence[str]) -> Mapping[str, Loaded]:
-            history = History(self._candles, source, pair, timeframe, include_open=include_open)
+            history = History(self._candles, catalogue, source, pair, timeframe, include_open=include_open)
             asked = [by_key[key] for key in keys]
             off_hub(lambda: require_computable(asked))
             history.read_for(asked)
@@ -115,7 +115,9 @@ class IndicatorService:
         digest = blake2b(",".join(ordered).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
         def load() -> Loaded:
-            latest = self._candles.latest(source, ordered, timeframe, window + 1, CORRELATED_UNTIL)
+            latest = self._candles.latest(
+                catalogue.fact, source, ordered, timeframe, window + 1, CORRELATED_UNTIL
+            )
             made = off_hub(lambda: _correlations(latest, TIMEFRAMES[timeframe]))
             return _until(made, latest.seconds_left, self._policies.correlation.ttl)
 
@@ -136,7 +138,7 @@ def _tags(catalogue: Catalogue, source: str, pair: Pair, timeframe: str) -> list
     if base is None:
         raise NotComputable(f"{source} has nothing to make {timeframe} candles from")
     series = dict.fromkeys((timeframe, base))
-    return [source_tag(source), *(candles_tag(source, pair, each) for each in series)]
+    return [candles_tag(source, pair, each) for each in series]
 
 
 def _computed(spec: Spec, prices: Prices, candles: Candles, count: int) -> Computed:
