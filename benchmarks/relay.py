@@ -1,6 +1,6 @@
 """The least that going together costs: callers hand over to one another and do nothing else.
 
-There is no bound on waiting, and nobody survives a leader's failure; `cache_ext.limits.trips` gives both.
+There is no bound on waiting, and nobody survives a leader's failure; `cache_ext.transport.trips` gives both.
 """
 
 from __future__ import annotations

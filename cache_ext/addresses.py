@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
+
+_KNOWN = 1_024
 
 
+@lru_cache(_KNOWN)
 def is_loopback(address: str) -> bool:
     """Tell whether *address* is an IP address that only this host can come from; other text is none."""
     try:

@@ -187,19 +187,20 @@ class GunicornService:
                 return Answer(response.code, response.headers, response.read())
 
     def run(
-        self, *command: str | os.PathLike[str], env: Mapping[str, str] | None = None
+        self, *command: str | os.PathLike[str], env: Mapping[str, str] | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end beside the service: same settings but for *env*, same folder.
 
         Args:
             command: a program of the virtual environment, and its arguments.
+            stdin: what it can read.
         Raises:
             TimeoutExpired: it runs for more than 30 s.
         """
         program, *arguments = command
         return subprocess.run(
             [GUNICORN.with_name(Path(program).name), *arguments],
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=START_SECONDS,

@@ -116,7 +116,7 @@ def test_what_is_asked_alone_is_made_once(make_cache: Callable[..., TieredCache]
 def test_greenlets_go_together_though_nobody_ever_waits() -> None:
     """If answers are there at once, all who are ready come along all the same; a killed leader harms none."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.limits_greenlets"],
+        [sys.executable, "-m", "tests.trips_greenlets"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from flask import request, session
 from cache_ext.errors import StoreUnavailable
 from cache_ext.sessions.cross_site import is_cross_site
 from cache_ext.sessions.ids import account_bucket
-from cache_ext.sessions.store import Lives
+from cache_ext.sessions.lives import Lives
 from tests.caches import PATIENCE, begin
 from tests.fault_stage import SteppableServer
 from tests.servers import RunningServer

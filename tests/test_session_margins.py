@@ -15,9 +15,9 @@ from cache_ext.codec.seal import KeyRing
 from cache_ext.codec.values import ValueCodec
 from cache_ext.errors import PayloadError, UnsupportedValue
 from cache_ext.sessions.ids import RANDOM_BYTES, SessionId
+from cache_ext.sessions.lives import Lives
 from cache_ext.sessions.reader import MAX_ADDRESS, MAX_DEVICE, SessionReader
 from cache_ext.sessions.records import MAX_BYTES, Record, RecordCodec
-from cache_ext.sessions.store import Lives
 from tests.servers import RunningServer
 from tests.session_stage import SECRET, Shop, cookie_of, held_write
 

@@ -18,7 +18,9 @@ from markupsafe import Markup
 from cache_ext import metrics
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.sessions.session import LOOKS_INTO, SafeSession
+from tests.caches import PATIENCE, begin, stop_before
 from tests.session_stage import Shop, cookie_of, session_keys
+from tests.waiting import until
 
 
 def test_what_one_process_stores_another_reads(make_shop: Callable[..., Shop]) -> None:
@@ -65,6 +67,20 @@ def test_a_session_is_read_once_in_a_request(shop: Shop) -> None:
     answer = client.get("/get")
     assert len(shop.commands) == 1
     assert answer.headers["Vary"] == "Cookie"
+
+
+def test_sessions_that_are_read_at_once_share_a_round_trip(shop: Shop) -> None:
+    """Who comes while one reads goes with the next; each gets his own."""
+    clients = [shop.signed_in(account) for account in range(1, 5)]
+    shop.commands.clear()
+    stop = stop_before(shop.cache.gateway, "run")
+    first = begin(lambda: clients[0].get("/who").json)
+    stop.wait()
+    others = [begin(lambda client=client: client.get("/who").json) for client in clients[1:]]
+    until(lambda: len(shop.sessions.store._trips._waiting) == 3, "they wait for the next trip")
+    stop.go()
+    assert [each.result(PATIENCE) for each in (first, *others)] == [1, 2, 3, 4]
+    assert [len(commands) for commands in shop.commands] == [1, 3]
 
 
 def test_a_session_is_written_only_if_it_was_changed(shop: Shop) -> None:

@@ -19,9 +19,9 @@ from cache_ext.keys import KeySpace, bucket_of
 from cache_ext.limits.counting import Counts
 from cache_ext.limits.decision import Answer, Check, Decision, decide, width_of
 from cache_ext.limits.shares import Shares
-from cache_ext.limits.trips import Trips
 from cache_ext.settings import CacheSettings
 from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.trips import Trips
 
 WINDOW = 60.0
 MOST_UNITS = 2**31

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -10,13 +11,16 @@ from werkzeug.sansio.http import parse_cookie
 
 from cache_ext.errors import StoreUnavailable
 from cache_ext.sessions.ids import SessionId
-from cache_ext.sessions.store import Gone, Kept, Lives, Overtaken, SessionStore
+from cache_ext.sessions.lives import Lives
+from cache_ext.sessions.store import Gone, Kept, Overtaken, SessionStore
 
 NOTE = "cache_ext.session"
 """Where the environment has what was found; no header can put anything there."""
 MAX_DEVICE = 200
 """Characters of what a client calls itself."""
 MAX_ADDRESS = 64
+_KNOWN_COOKIES, _USUAL_COOKIES = 1_024, 2_048
+"""Cookie fields that are remembered parsed, and the characters of the longest of them."""
 
 Environ = Mapping[str, Any]
 
@@ -40,6 +44,12 @@ class SessionFacts(NamedTuple):
     created: float
     seen: float
     name: str
+
+
+@lru_cache(_KNOWN_COOKIES)
+def _claim(cookies: str, name: str) -> SessionId | None:
+    """Return the session that the cookie *name* names; browsers send the same cookies again and again."""
+    return SessionId.parse(parse_cookie(cookies).get(name, ""))
 
 
 class SessionReader:
@@ -106,7 +116,8 @@ class SessionReader:
         """Return the session that a request's cookie names, whether there is such a one or not."""
         if not (cookies := environ.get("HTTP_COOKIE")):
             return None
-        return SessionId.parse(parse_cookie(str(cookies)).get(self._cookie_of(environ), ""))
+        claim = _claim if len(cookies) <= _USUAL_COOKIES else _claim.__wrapped__
+        return claim(cookies, self._cookie_of(environ))
 
     def _look(self, environ: Environ) -> Kept | None:
         claimed = self.claimed(environ)

@@ -12,10 +12,11 @@ from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.keys import KeySpace
 from cache_ext.sessions.interface import SafeSessionInterface
+from cache_ext.sessions.lives import Lives
 from cache_ext.sessions.reader import EpochOf, SessionReader
 from cache_ext.sessions.records import RecordCodec
 from cache_ext.sessions.session import SafeSession
-from cache_ext.sessions.store import Lives, SessionStore
+from cache_ext.sessions.store import SessionStore
 from cache_ext.sessions.writer import SessionWriter
 
 DAY = 86_400.0
@@ -77,7 +78,9 @@ class Sessions:
         def start() -> None:
             cache.runtime.start()  # after a fork that of the child
 
-        self.store = SessionStore(cache.gateway, KeySpace(settings.namespace), codec, self._lives, start)
+        self.store = SessionStore(
+            cache.gateway, KeySpace(settings.namespace), codec, self._lives, start, settings.op_timeout
+        )
         interface = SafeSessionInterface(app, behind_proxies)
         self.reader = SessionReader(self.store, self._lives, interface.cookie_of, epoch_of)
         self._writer = SessionWriter(self.store, codec, self.reader)

@@ -15,34 +15,17 @@ from msgspec.structs import replace
 from cache_ext.errors import PayloadError, StoreUnavailable
 from cache_ext.keys import BUCKETS, KeySpace
 from cache_ext.sessions.ids import SessionId, account_bucket
+from cache_ext.sessions.lives import Lives
 from cache_ext.sessions.records import MAX_BYTES, TOKEN_BYTES, Record, RecordCodec
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.trips import Trips
 
 _MILLISECONDS = 1000
 MOST_TRIES = 16
 """So often a writer may be overtaken before he gives up; the request's budget usually ends it earlier."""
 _LONGEST_LIST = 64
 """More names than any list of an account has; beyond that somebody else has written it."""
-
-
-class Lives(NamedTuple):
-    """How long sessions live, in seconds, and how many of them an account may have.
-
-    Args:
-        ttl: from signing in (or the first write) to the end.
-        idle: from the last use to the end.
-        most: of one account; the oldest ends for one too many.
-    """
-
-    ttl: float
-    idle: float
-    most: int
-
-    @property
-    def note_after(self) -> float:
-        """Seconds after which it is noted again that a session was seen."""
-        return min(60.0, self.idle / 8)
 
 
 class Kept(NamedTuple):
@@ -69,6 +52,7 @@ class SessionStore:
     Args:
         gateway: the way to Redis; None if there is none: then it is away for ever.
         start: sees to it that somebody looks after the gateway's circuit.
+        patience: seconds that one who reads outside of any request waits for those who read with him.
     Raises (all methods):
         StoreUnavailable: no usable answer in time.
     """
@@ -80,12 +64,14 @@ class SessionStore:
         codec: RecordCodec,
         lives: Lives,
         start: Callable[[], None],
+        patience: float,
     ) -> None:
         self._gateway = gateway
         self._keyspace = keyspace
         self._codec = codec
         self._lives = lives
         self._start = start
+        self._trips: Trips[Command, Any] = Trips(self._run, patience)
         if gateway is not None:
             self._read, self._write, self._end, self._list = (
                 gateway.script(f"session_{verb}") for verb in ("read", "write", "end", "list")
@@ -96,9 +82,11 @@ class SessionStore:
         return _clock(*self._run([("TIME",)])[0])
 
     def read(self, session: SessionId) -> Kept | None:
-        """Return a session that is still good, None if there is none."""
-        (reply,) = self._run([("EVALSHA", self._read, 1, key := self._key(session), self._idle, MAX_BYTES)])
-        seconds, microseconds, sealed = reply
+        """Return a session that is still good, None if there is none. All who wait to read go together."""
+        key = self._key(session)
+        seconds, microseconds, sealed = self._trips.ask(
+            ("EVALSHA", self._read, 1, key, self._idle, MAX_BYTES)
+        )
         if not sealed:
             return None
         return self._opened(session, key, sealed, _clock(seconds, microseconds))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cache_ext.errors import StoreUnavailable
-from cache_ext.limits.trips import Trips
 from cache_ext.transport.budget import budget
 from cache_ext.transport.greenlets import sleepers
+from cache_ext.transport.trips import Trips
 from tests.caches import PATIENCE, begin, stop_before
 from tests.waiting import until
 

@@ -7,8 +7,10 @@ wait longest leads: so nobody depends on somebody with less patience than his ow
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Generic, TypeVar
@@ -67,6 +69,16 @@ class Trips(Generic[QuestionT, AnswerT]):
         self._ask = ask
         self._patience = patience
         self._monotonic = monotonic
+        self._begin_anew()
+        myself = weakref.ref(self)
+
+        def after_fork() -> None:  # who waits here waits in the parent
+            if trips := myself():
+                trips._begin_anew()
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _begin_anew(self) -> None:
         self._greenlets = has_greenlets()
         self._sleeper = sleepers()
         self._lock = threading.Lock()

@@ -9,9 +9,9 @@ import select  # noqa: E402
 
 import gevent  # noqa: E402
 
-from cache_ext.limits import trips as trips_module  # noqa: E402
-from cache_ext.limits.trips import Trips  # noqa: E402
+from cache_ext.transport import trips as trips_module  # noqa: E402
 from cache_ext.transport.greenlets import give_way, system_poll  # noqa: E402
+from cache_ext.transport.trips import Trips  # noqa: E402
 
 
 def die() -> None:
