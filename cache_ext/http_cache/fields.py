@@ -41,7 +41,7 @@ _LONG_DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _TIME = r"(?P<H>\d\d):(?P<M>\d\d):(?P<S>\d\d)"
 _DATES = tuple(
-    re.compile(pattern, re.ASCII)
+    re.compile(pattern, re.ASCII | re.IGNORECASE)
     for pattern in (
         rf"(?:{_DAYS}), (?P<d>\d\d) (?P<m>{_MONTHS}) (?P<y>\d{{4}}) {_TIME} GMT\Z",
         rf"(?:{_LONG_DAYS}), (?P<d>\d\d)-(?P<m>{_MONTHS})-(?P<y>\d\d) {_TIME} GMT\Z",
@@ -84,7 +84,10 @@ def delta_seconds(text: str) -> int | None:
 
 @lru_cache(512)
 def http_date(text: str) -> float | None:
-    """Return an HTTP-date as Unix time, None if *text* is none. Source: RFC 9110, section 5.6.7."""
+    """Return an HTTP-date as Unix time, None if *text* is none.
+
+    Source: RFC 9110, section 5.6.7; RFC 9111, section 4.2: a cache takes names in any case.
+    """
     for pattern in _DATES:
         if found := pattern.match(text):
             break
@@ -93,7 +96,7 @@ def http_date(text: str) -> float | None:
     year, second = int(found["y"]), int(found["S"])
     if len(found["y"]) == 2:
         year = _full_year(year)
-    month = _MONTHS.split("|").index(found["m"]) + 1
+    month = _MONTHS.split("|").index(found["m"].title()) + 1
     try:
         moment = datetime(
             year, month, int(found["d"]), int(found["H"]), int(found["M"]), min(second, _LEAP_SECOND - 1)
@@ -119,11 +122,13 @@ class Directives:
 
     __slots__ = ("_found",)
 
-    def __init__(self, value: str | None) -> None:
+    def __init__(self, field: str | None) -> None:
         self._found: dict[str, list[str | None]] = {}
-        for part in list_parts(value or ""):
+        for part in list_parts(field or ""):
             name, equals, argument = part.partition("=")
-            self._found.setdefault(name.strip(" \t").lower(), []).append(argument if equals else None)
+            exact = name.rstrip(" \t")
+            value = argument if name == exact else ""  # no space before "="
+            self._found.setdefault(exact.lower(), []).append(value if equals else None)
 
     def __contains__(self, name: str) -> bool:
         return name in self._found

@@ -16,7 +16,7 @@ from cache_ext.http_cache.storing import is_for_all, kept_fields
 from cache_ext.http_cache.variants import Choice, vary_names
 
 _VALIDATORS = frozenset({"etag", "last-modified"})
-_OF_THE_BODY = frozenset({"content-encoding", "content-length", "content-range", "content-type"})
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "content-range"})
 """Fields of a 304 that do not replace those of the body that is kept (RFC 9111, section 3.2)."""
 _ETAG_BYTES = 12
 _MOST_TAGS = 256

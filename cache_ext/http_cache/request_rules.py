@@ -37,7 +37,7 @@ class RequestRules(NamedTuple):
     def takes_stale(self, age: float, stale_for: float) -> bool:
         """Tell whether a response that is stale for *stale_for* seconds will do (section 5.2.1.2)."""
         fits = age <= self.max_age and self.min_fresh == 0.0
-        return not self.validate and fits and stale_for <= self.max_stale
+        return not self.validate and fits and stale_for <= self.max_stale > 0.0
 
 
 NO_DEMANDS = RequestRules()
