@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cache_ext.testing.clock import FakeClock
 from cache_ext.transport.connection import RedisGateway
 from shivx import names
+from shivx.indicators import library
 from shivx.indicators.computing import compute
 from shivx.indicators.prices import Prices
 from shivx.indicators.specs import parse_spec
-from shivx.times import format_time
+from shivx.times import format_time, parse_time
 from tests.caches import connected
+from tests.indicator_prices import walk
 from tests.market_stage import ScriptedExchange, Site, down, open_site, scripted_site, settings_for
 
 HOUR = 3_600_000
@@ -79,6 +84,35 @@ def test_the_catalogue_is_talibs(site: Site) -> None:
     assert "max-age=3600" in answer.headers["Cache-Control"]
 
 
+def test_the_catalogue_says_of_each_function_what_talib_says(site: Site) -> None:
+    """Names, inputs, defaults, outputs and lookback are its metadata's; below a range it refuses."""
+    listed = {each["name"]: each for each in site.get("/api/indicators").json["indicators"]}
+    talib, prices = library.load(), walk(60)
+    for group, functions in talib.get_function_groups().items():
+        for name in functions if group not in ("Math Operators", "Math Transform") else ():
+            about = talib.abstract.Function(name)
+            inputs = [
+                each for given in about.info["input_names"].values() for each in np.ravel(given).tolist()
+            ]
+            if not set(inputs) <= {"open", "high", "low", "close", "volume"}:
+                assert name.lower() not in listed
+                continue
+            found = listed.pop(name.lower())
+            assert found["inputs"] == inputs
+            assert {each["name"]: each["default"] for each in found["parameters"]} == dict(about.parameters)
+            assert found["lookback"] == about.lookback
+            outputs = about.info["output_names"]
+            assert found["outputs"] == (outputs if len(outputs) > 1 else ["value"])
+            for each in found["parameters"]:
+                call = partial(getattr(talib, name), *(prices[given] for given in inputs))
+                call(**{each["name"]: each["min"]})
+                below = each["min"] - 1 if each["type"] == "integer" else np.nextafter(each["min"], -np.inf)
+                if below > -1e37:
+                    with pytest.raises(Exception, match="TA_BAD_PARAM"):
+                        call(**{each["name"]: below})
+    assert not listed
+
+
 def test_equal_specifications_share_one_entry(site: Site) -> None:
     """However it is written, it is computed and kept once, and answered under each of the names."""
     found = values(site, "names=rsi,RSI:14,rsi:14.0,rsi:")
@@ -98,6 +132,54 @@ def test_values_do_not_depend_on_the_series_or_on_what_else_is_asked(site: Site)
     assert with_others["ema:21"]["series"][-1][1] == alone["value"]
     few = values(site, "names=ema:21&series=7")["ema:21"]["series"]
     assert few == with_others["ema:21"]["series"][-7:]
+
+
+@pytest.fixture(scope="module")
+def lasting_site() -> Iterator[Site]:
+    """The same for all examples of a test."""
+    with scripted_site(FakeClock()) as opened:
+        yield opened
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    asked=st.lists(st.sampled_from(sorted(library.functions())), min_size=1, max_size=8, unique=True),
+    beside=st.integers(2, 200),
+    length=st.integers(1, 500),
+)
+def test_whoever_asks_gets_the_same_values(
+    lasting_site: Site, asked: list[str], beside: int, length: int
+) -> None:
+    """Any function, alone or among others, with a series of any length or none: the same doubles."""
+    services = lasting_site.services
+    among = values(lasting_site, f"names={','.join(asked)},ema:{beside}&series={length}")
+    for name in asked:
+        services.cache.clear()
+        alone = values(lasting_site, f"names={name}")[name]
+        series = among[name].pop("series")
+        if among[name]["anchored_at"] is None:
+            assert among[name] == alone
+        else:  # more has to be the same for a whole series than for its newest value
+            assert {**among[name], "anchored_at": 0} == {**alone, "anchored_at": 0}
+        assert len(series) == length
+        outputs = [value for key, value in alone.items() if key not in ("anchored_at", "reading")]
+        assert series[-1][1:] == outputs
+
+
+@pytest.mark.parametrize("name", ["obv", "ad"])
+def test_what_never_forgets_says_from_when_on_it_counts(site: Site, clock: FakeClock, name: str) -> None:
+    """OBV and AD are sums from `anchored_at` on, whoever asks; the anchor moves by 100 candles at a time."""
+    found = values(site, f"names={name}")[name]
+    assert values(site, f"names=ema:200,{name}&series=300")[name]["anchored_at"] == found["anchored_at"]
+    since = parse_time(found["anchored_at"])
+    until = site.services.candles.closed_until("1h")
+    read = site.services.candles.candles("scripted", "BTC-USDC", "1h", since, until, closed=True)
+    prices = Prices.of(read.fact.candles.candles)
+    assert prices.times[0] == since
+    assert found["value"] == compute(parse_spec(name), prices)["value"][-1]
+    clock.advance(100 * 3600.0)
+    later = parse_time(values(site, f"names={name}")[name]["anchored_at"])
+    assert 0 <= later - since <= 200 * HOUR
 
 
 def test_the_whole_series_has_enough_history(site: Site) -> None:

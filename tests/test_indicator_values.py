@@ -13,7 +13,7 @@ from shivx.indicators import library
 from shivx.indicators.computing import compute
 from shivx.indicators.prices import Prices
 from shivx.indicators.settling import is_settled, memory_of
-from shivx.indicators.specs import Spec, parse_spec
+from shivx.indicators.specs import Spec, highest, parse_spec
 from tests.indicator_prices import flat, walk
 
 ALL = sorted(library.functions())
@@ -93,11 +93,63 @@ def test_a_flat_price_has_no_value(name: str) -> None:
     assert all(math.isnan(value) for value in last_of(name, flat(500)))
 
 
+PRICE = 100.0
+FLAT = {"nvi": 1000.0, "pvi": 1000.0, "rocr": 1.0, "sarext": -PRICE}
+"""What is neither 0 nor the price: indices from 1000 on, a ratio to before, a short position's stop."""
+OF_VOLUME = {"obv", "pvo", "rvol"}
+
+
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(OSCILLATORS)))
 def test_on_a_flat_price_the_rest_is_what_it_says(name: str) -> None:
-    """Averages are the price, ranges and differences 0: these are values."""
-    for value in last_of(name, flat(500)):
-        assert math.isfinite(value)
+    """Averages are the price, ranges and differences 0: these are values, and no others."""
+    found = compute(parse_spec(name), flat(500))
+    for output, values in found.items():
+        if name in OF_VOLUME:
+            assert math.isfinite(values[-1])
+        elif (name, output) == ("supertrend", "trend"):
+            assert values[-1] == 1.0
+        elif name in FLAT:
+            assert values[-1] == FLAT[name]
+        else:
+            assert values[-1] == pytest.approx(0.0, abs=1e-9) or values[-1] == pytest.approx(PRICE)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    """Draw a function with parameters within their ranges, periods of 60 at most."""
+    function = library.functions()[draw(st.sampled_from(ALL))]
+    values: list[library.Number] = []
+    for about in function.parameters:
+        if about.choices:
+            values.append(draw(st.sampled_from(sorted(about.choices.values()))))
+        elif about.whole:
+            values.append(draw(st.integers(int(about.low), int(min(highest(about), max(60, about.low))))))
+        else:
+            values.append(
+                draw(st.floats(max(about.low, -3.0), min(about.high, 3.0)).map(lambda x: round(x, 2)))
+            )
+    return Spec(function.name, tuple(values))
+
+
+@settings(max_examples=300, deadline=None)
+@given(spec=specs(), seed=st.integers(0, 10**6), step=st.sampled_from([1e-4, 1e-2, 5e-2]))
+def test_whatever_the_parameters_there_is_a_number_or_none(spec: Spec, seed: int, step: float) -> None:
+    """Before the warm-up, beside a hole, on few candles, and where nothing moves: never an infinite value."""
+    market = walk(spec.lookback + 200, seed=seed, step=step)
+    hole = spec.lookback + 100
+    for values in compute(spec, market).values():
+        assert np.isnan(values[: spec.lookback]).all()
+        assert not np.isinf(values).any()
+    before = compute(spec, market.between(0, hole))
+    market.rows[:, hole] = math.nan
+    for output, values in compute(spec, Prices(market.times, market.rows)).items():
+        np.testing.assert_array_equal(values[:hole], before[output])
+        assert np.isnan(values[hole])
+    for count in {0, 1, min(2, spec.lookback), spec.lookback}:
+        for values in compute(spec, market.between(0, min(count, spec.lookback))).values():
+            assert np.isnan(values).all()
+    for values in compute(spec, flat(3 * spec.lookback + 400)).values():
+        assert math.isnan(values[-1]) if spec.name in OSCILLATORS else math.isfinite(values[-1])
 
 
 @pytest.mark.parametrize("name", OSCILLATORS)
