@@ -1,4 +1,4 @@
-"""The whole application on three exchanges, through the real ccxt and a real Redis."""
+"""The whole application, indicators too, on three exchanges, through the real ccxt and a real Redis."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ ROUTES = (
     "/api/market/ohlcv/SOL-USDC?limit=50&closed=true",
     "/api/market/trades/SOL-USDC?limit=50",
     "/api/market/tokens/SOL",
+    "/api/indicators/SOL-USDC?names=rsi,macd,bbands,obv,sma:200",
+    "/api/indicators/correlation?pairs=SOL-USDC,BTC-USDC&window=24",
 )
 GIVES_NO_TIME = "kraken"
 
