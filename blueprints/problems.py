@@ -20,6 +20,7 @@ from shivx.errors import (
     Forbidden,
     InvalidParameter,
     InvalidRequest,
+    ModelUnavailable,
     NotCached,
     NotComputable,
     NotFound,
@@ -27,6 +28,7 @@ from shivx.errors import (
     OriginInvalid,
     Refused,
     TooManyRequests,
+    UnknownModel,
     UnknownPair,
     UnknownSource,
     UnknownToken,
@@ -61,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
         "The source does not trade this pair. GET /api/market/pairs lists those that it does.",
     ),
     "unknown_token": Kind(404, "Unknown token", "The source does not know this token symbol."),
+    "unknown_model": Kind(404, "Unknown model", "There is no such model. GET /api/ml/models lists those."),
     "method_not_allowed": Kind(
         405, "Method not allowed", "The route exists, not with this method; the Allow header lists those."
     ),
@@ -95,6 +98,12 @@ KINDS: Mapping[str, Kind] = {
         "Temporarily unavailable",
         "A part of the service that this needs is down. Retry-After says when to ask again.",
     ),
+    "model_unavailable": Kind(
+        503,
+        "Model unavailable",
+        "The model has no version that can answer yet: it is being trained, or was damaged."
+        " Retry-After says when to ask again.",
+    ),
     "not_cached": Kind(504, "Not in the cache", "The request said only-if-cached, and there was nothing."),
 }
 
@@ -104,11 +113,13 @@ _BY_ERROR: Mapping[type[Exception], str] = {
     UnknownSource: "invalid_request",
     UnknownPair: "unknown_pair",
     UnknownToken: "unknown_token",
+    UnknownModel: "unknown_model",
     NotFound: "not_found",
     NotComputable: "not_computable",
     Refused: "unauthenticated",
     Forbidden: "forbidden",
     Conflict: "conflict",
+    ModelUnavailable: "model_unavailable",
     DatabaseUnavailable: "unavailable",
     AuditUnavailable: "unavailable",
     OriginInvalid: "origin_invalid",
@@ -120,12 +131,13 @@ _BY_ERROR: Mapping[type[Exception], str] = {
 MAPPED_ERRORS = tuple(_BY_ERROR)
 """Errors that have a problem of their own. Any other exception is a bug: a 500."""
 
+_OF_SOME_ROUTES = frozenset(
+    {"unknown_pair", "unknown_token", "unknown_model", "origin_unavailable", "model_unavailable"}
+)
 _BY_STATUS: Mapping[int, str] = {
-    kind.status: code
-    for code, kind in KINDS.items()
-    if code not in {"unknown_pair", "unknown_token", "origin_unavailable"}
+    kind.status: code for code, kind in KINDS.items() if code not in _OF_SOME_ROUTES
 }
-_PARAMETERS = {UnknownPair: "pair", UnknownToken: "symbol", UnknownSource: "source"}
+_PARAMETERS = {UnknownPair: "pair", UnknownToken: "symbol", UnknownSource: "source", UnknownModel: "model"}
 
 
 def problem(error: Exception, parameter: str | None = None) -> dict[str, object]:

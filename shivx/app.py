@@ -14,6 +14,7 @@ from blueprints.events import events
 from blueprints.indicators import indicators
 from blueprints.keys import keys
 from blueprints.market import market
+from blueprints.ml import ml
 from blueprints.operations import measure_requests, operations
 from blueprints.rights import guard
 from shivx.accounts.commands import account_commands, database_commands
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard_sessions(app)
     app.register_blueprint(market)
     app.register_blueprint(indicators)
+    app.register_blueprint(ml)
     app.register_blueprint(auth)
     app.register_blueprint(keys)
     app.register_blueprint(events)

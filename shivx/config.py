@@ -46,6 +46,7 @@ from shivx.setting_types import (
 )
 
 DATABASE_NAME = "shivx.db"
+MODEL_FOLDER = "models"
 SECRETS = frozenset(
     PREFIX + name
     for name in (
@@ -115,6 +116,7 @@ class Settings(BaseModel):
     simulated_latency: Delay = 0.0
     simulated_failure_rate: Share = 0.0
     warm_pairs: Pairs = ("BTC-USDC", "ETH-USDC", "SOL-USDC")
+    model_dir: Folder = Field(default_factory=lambda data: _models_in(data.get("instance_dir")))
     database_url: DatabaseUrl = Field(default_factory=lambda data: _sqlite_in(data.get("instance_dir")))
     secret_keys: SecretKeys = ()
     metrics_token: Token | None = None
@@ -158,6 +160,10 @@ class Settings(BaseModel):
 def _may_be_empty(field: str) -> bool:
     default = Settings.model_fields[field]
     return field in {"redis_state_url", "database_url"} or default.default in (None, ())
+
+
+def _models_in(folder: Path | None) -> Path:
+    return (folder or Path()).absolute() / MODEL_FOLDER
 
 
 def _sqlite_in(folder: Path | None) -> SecretStr:

@@ -7,12 +7,14 @@ ShivxError
 ├── NotFound                 the caller named something that does not exist
 │   ├── UnknownPair          this source does not trade the pair
 │   ├── UnknownToken         this source does not know the symbol
-│   └── UnknownSource        the source is not configured
+│   ├── UnknownSource        the source is not configured
+│   └── UnknownModel         there is no model, or version of one, of that name
 ├── NotComputable            the request is well formed, this source cannot answer it
 ├── Refused                  the credentials that came with a request are not valid (any more)
 ├── Forbidden                who asks is known, and may not do this
 ├── Conflict                 what is there already forbids it
 ├── DatabaseUnavailable      no usable answer from the database; `retry_after` says when to ask again
+├── ModelUnavailable         a model has no version that could answer; `retry_after` says when to ask again
 ├── TooManyRequests          the limit is used up
 ├── NotCached                nothing is stored, and the request wants nothing else
 ├── AuditUnavailable         what is to be done cannot be recorded, so it is not done
@@ -74,6 +76,10 @@ class UnknownSource(NotFound):
     """The source is not among those configured."""
 
 
+class UnknownModel(NotFound):
+    """There is no model, or no version of one, of this name."""
+
+
 class NotComputable(ShivxError):
     """A well-formed request that this source cannot answer, say a timeframe it cannot build."""
 
@@ -95,6 +101,19 @@ class DatabaseUnavailable(ShivxError):
 
     Args:
         message: what happened, without secrets.
+        retry_after: seconds after which asking again makes sense, >= 0.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(ShivxError):
+    """A model has no version that could answer: it is not trained yet, or damaged.
+
+    Args:
+        message: what happened.
         retry_after: seconds after which asking again makes sense, >= 0.
     """
 

@@ -78,6 +78,21 @@ def model_tag(model: str) -> str:
     return f"model:{model}"
 
 
+def serving_key(model: str) -> str:
+    """Return the key of which version of a model answers."""
+    return f"serving:{{{model_tag(model)}}}"
+
+
+def features_key(source: str, pair: Pair, version: str) -> str:
+    """Return the key of the newest features of a pair, by the *version* of their definition."""
+    return f"features:{{{pair_tag(source, pair)}}}:{version}"
+
+
+def prediction_key(source: str, pair: Pair, model: str, version: str) -> str:
+    """Return the key of what a version of a model says of a pair."""
+    return f"prediction:{{{pair_tag(source, pair)}}}:{model}:{version}"
+
+
 def account_tag(account: int) -> str:
     """Return the tag of all that follows from an account's row, or from one of its API keys."""
     return f"account:{account}"

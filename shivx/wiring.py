@@ -18,8 +18,18 @@ from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.invalidation_rules import InvalidationRules
+from shivx.ml.registry import Registry
+from shivx.ml.sessions import Sessions as Models
 from shivx.providers.measured import MeasuredProvider
-from shivx.services import CandleService, IndicatorService, MarketService, Policies, register_facts
+from shivx.services import (
+    CandleService,
+    FeatureService,
+    IndicatorService,
+    MarketService,
+    Policies,
+    PredictionService,
+    register_facts,
+)
 from shivx.sessions import open_sessions
 from shivx.sources import build_providers
 from shivx.state import open_state
@@ -37,6 +47,7 @@ class Services:
     market: MarketService
     candles: CandleService
     indicators: IndicatorService
+    predictions: PredictionService
     policies: Policies
     providers: dict[str, MeasuredProvider]
     access: Access
@@ -99,6 +110,7 @@ def wire(app: Flask, settings: Settings) -> Services:
         market,
         candles,
         indicators,
+        _predictions(settings, cache, market, candles, policies),
         policies,
         providers,
         access,
@@ -120,6 +132,18 @@ def _starter(state: TieredCache) -> Callable[[], None]:
         state.runtime.start()
 
     return start
+
+
+def _predictions(
+    settings: Settings,
+    cache: TieredCache,
+    market: MarketService,
+    candles: CandleService,
+    policies: Policies,
+) -> PredictionService:
+    features = FeatureService(cache, candles, policies)
+    models = Models(Registry(settings.model_dir))
+    return PredictionService(cache, market, features, models, policies)
 
 
 def _audit(settings: Settings, access: Access) -> Audit:

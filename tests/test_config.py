@@ -63,6 +63,7 @@ CONTRACT_DEFAULTS = {
     "SHIVX_SIMULATED_LATENCY": 0,
     "SHIVX_SIMULATED_FAILURE_RATE": 0,
     "SHIVX_WARM_PAIRS": ("BTC-USDC", "ETH-USDC", "SOL-USDC"),
+    "SHIVX_MODEL_DIR": Path("instance").absolute() / "models",
     "SHIVX_DATABASE_URL": f"sqlite:///{Path('instance').absolute()}/shivx.db",
     "SHIVX_SECRET_KEYS": (),
     "SHIVX_METRICS_TOKEN": None,

@@ -95,3 +95,19 @@ def loading(
         yield frame
     finally:
         _current.reset(reset)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Run the body, the part of a loader of many that makes one key's value, inside a frame of its own.
+
+    What it reads must fit to the versions that the load stands on, but other keys do not inherit it. Nor does
+    this one: its tags are to name all that is read, and `Loaded` says how long it lives.
+    """
+    frame = _current.get()
+    if frame is None:
+        yield
+        return
+    with loading(frozenset(), frame.versions, {}) as own:
+        yield
+    frame.torn |= own.torn

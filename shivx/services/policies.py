@@ -7,10 +7,14 @@ from dataclasses import dataclass, fields, replace
 from cache_ext import CachePolicy, TieredCache
 from shivx.config import Settings
 from shivx.indicators.values import Computed, Correlations
+from shivx.ml.values import Features, Prediction
 from shivx.models import Candles, Catalogue, OrderBook, Ticker, Trades
 
 CORRELATION_TTL = 3600.0
 """Seconds; like everything that is made of candles it ends with the first of them to expire, though."""
+
+FEATURES = CachePolicy(ttl=60.0, name="features")
+"""Until the next candle closes at the latest; never past it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,14 @@ class Policies:
     forming_candles: CachePolicy
     indicators: CachePolicy
     correlation: CachePolicy
+    features: CachePolicy
+    predictions: CachePolicy
+    serving_model: CachePolicy
 
     @classmethod
     def of(cls, settings: Settings) -> Policies:
         """Return the policies that *settings* ask for."""
-        others = settings.cache_stale_ttl
+        others, predicted = settings.cache_stale_ttl, settings.cache_ml_prediction_ttl
         return cls(
             catalogue=CachePolicy(
                 ttl=settings.cache_token_metadata_ttl,
@@ -67,6 +74,9 @@ class Policies:
                 ttl=settings.cache_indicator_ttl, stale_if_error=others, name="indicators"
             ),
             correlation=CachePolicy(ttl=CORRELATION_TTL, stale_if_error=others, name="correlation"),
+            features=FEATURES,
+            predictions=CachePolicy(ttl=predicted, stale_if_error=others, name="predictions"),
+            serving_model=CachePolicy(ttl=predicted, name="serving_model"),
         )
 
     @property
@@ -82,5 +92,5 @@ class Policies:
 
 def register_facts(cache: TieredCache) -> None:
     """Make the market facts cacheable. They are frozen, so all readers share one object."""
-    for kind in (Catalogue, Ticker, OrderBook, Trades, Candles, Computed, Correlations):
+    for kind in (Catalogue, Ticker, OrderBook, Trades, Candles, Computed, Correlations, Features, Prediction):
         cache.register_type(kind, name=kind.__name__.lower(), shared=True)

@@ -1,0 +1,1 @@
+"""Predictions: models that are trained, judged, promoted, served, replaced."""

@@ -1,0 +1,146 @@
+"""Versions of models in a folder: written whole or not at all, never changed, read only if their hash fits.
+
+``NAME/VERSION/manifest.json`` and ``model.onnx``; ``NAME/active`` holds the version that is to serve.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from shivx.errors import UnknownModel
+from shivx.ml.kinds import MODELS
+from shivx.ml.manifest import VERSION, DamagedModel, Manifest, check_model, read_manifest
+
+log = logging.getLogger(__name__)
+
+MANIFEST, MODEL, ACTIVE = "manifest.json", "model.onnx", "active"
+MAX_MODEL_BYTES = 64 * 1024 * 1024
+
+
+class Registry:
+    """The models in *folder*, which several instances may share; it need not exist.
+
+    Raises (all methods that take a name or a version):
+        UnknownModel: there is none of that name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of all models, trained or not."""
+        return list(MODELS)
+
+    def versions(self, name: str) -> list[Manifest]:
+        """Return all sound versions of a model, newest data last."""
+        found = []
+        for place in sorted(self._place(name).glob("*/")):
+            if VERSION.fullmatch(place.name):
+                try:
+                    found.append(self.manifest(name, place.name))
+                except DamagedModel as error:
+                    log.warning("version %s of the model %s is damaged: %s", place.name, name, error)
+        return found
+
+    def active(self, name: str) -> str | None:
+        """Return the version that is to serve, None if none has been activated."""
+        try:
+            text = (self._place(name) / ACTIVE).read_text("ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return text if VERSION.fullmatch(text) else None
+
+    def manifest(self, name: str, version: str) -> Manifest:
+        """Return what is known of a version.
+
+        Raises:
+            DamagedModel: it is not what was written.
+        """
+        return read_manifest(self._read(name, version, MANIFEST), name, version)
+
+    def model(self, name: str, version: str) -> bytes:
+        """Return the file of a version, ONNX.
+
+        Raises:
+            DamagedModel: it is not what was written.
+        """
+        manifest = self.manifest(name, version)
+        content = self._read(name, version, MODEL)
+        check_model(manifest, content)
+        return content
+
+    def add(self, manifest: Manifest, model: bytes) -> None:
+        """Keep a version; one that is there already stays as it is.
+
+        Raises:
+            DamagedModel: the two do not belong together.
+        """
+        check_model(manifest, model)
+        place = self._version(manifest.name, manifest.version)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+        try:
+            _write(made / MODEL, model)
+            _write(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+            _sync(made)
+            made.chmod(0o755)
+            if not place.exists():
+                made.rename(place)
+                _sync(place.parent)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def point_to(self, name: str, version: str) -> None:
+        """Make *version* the one that is to serve.
+
+        Raises:
+            DamagedModel: it is not what was written.
+        """
+        self.model(name, version)
+        place = self._place(name)
+        made = place / f".{ACTIVE}-{os.getpid()}"
+        _write(made, version.encode())
+        made.rename(place / ACTIVE)
+        _sync(place)
+
+    def _place(self, name: str) -> Path:
+        if name not in MODELS:
+            raise UnknownModel(f"there is no model {name!r}")
+        return self.folder / name
+
+    def _version(self, name: str, version: str) -> Path:
+        if not VERSION.fullmatch(version):
+            raise UnknownModel(f"the model {name} has no version {version!r}")
+        return self._place(name) / version
+
+    def _read(self, name: str, version: str, file: str) -> bytes:
+        place = self._version(name, version)
+        if not place.is_dir():
+            raise UnknownModel(f"the model {name} has no version {version}")
+        try:
+            if (place / file).stat().st_size > MAX_MODEL_BYTES:
+                raise DamagedModel(f"its {file} is too large")
+            return (place / file).read_bytes()
+        except OSError as error:
+            raise DamagedModel(f"its {file} cannot be read: {error.strerror}") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
