@@ -76,12 +76,13 @@ class Servers:
         """End all servers."""
         self._closing.close()
 
-    def service(self, redis_url: str, **settings: str) -> tuple[GunicornService, Server]:
+    def service(self, redis_url: str, *, workers: int = 1, **settings: str) -> tuple[GunicornService, Server]:
         """Start the service on a Redis; *settings* by their names without ``SHIVX_``."""
         env = {f"SHIVX_{name}": value for name, value in settings.items()}
         limits = {f"SHIVX_LIMIT_{tier}": KEYLESS for tier in ("ANONYMOUS", "AUTHENTICATED", "SERVICE")}
         service = GunicornService(
-            workers=1, env={"SHIVX_REDIS_URL": redis_url, "SHIVX_SECRET_KEYS": "measure" * 8, **limits, **env}
+            workers=workers,
+            env={"SHIVX_REDIS_URL": redis_url, "SHIVX_SECRET_KEYS": "measure" * 8, **limits, **env},
         )
         self._closing.enter_context(service)
         port = int(service.url.rpartition(":")[2])

@@ -123,3 +123,13 @@ def test_every_row_of_the_door_runs():
         for row in rows:
             assert row[1]
             assert float(row[2].partition(" x")[0]) > 0
+
+
+def test_every_row_of_what_is_felt_runs():
+    """Events are posted to two workers, at rest and under load, and each line says how soon both knew."""
+    command = [sys.executable, "-m", "benchmarks.felt", "--tiny"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| event over HTTP")]
+    assert len(rows) == 6
+    assert all("p99" in row for row in rows)
