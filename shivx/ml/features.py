@@ -10,9 +10,11 @@ import numpy as np
 from shivx.indicators.computing import compute
 from shivx.indicators.prices import Floats, Prices
 from shivx.indicators.specs import parse_spec
-from shivx.models import Candle
+from shivx.models import TIMEFRAMES, Candle
 
 TIMEFRAME = "1h"
+LENGTH = TIMEFRAMES[TIMEFRAME]
+"""Of a candle, ms."""
 HISTORY = 400
 """Closed candles that a vector is made of: enough for the warm-up of each indicator here."""
 RETURNS = (1, 3, 6, 12, 24)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from shivx.ml.kinds import MODELS
 
@@ -50,6 +51,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     moves: tuple[float, ...]
     model_sha256: str
     model_bytes: Annotated[int, Meta(ge=1)]
+
+    def judged(self, metrics: dict[str, float]) -> Manifest:
+        """Return this with *metrics*, and whether they beat the prior."""
+        return replace(self, metrics=metrics, beats_naive=metrics["log_loss"] < self.prior["log_loss"])
 
 
 def read_manifest(text: bytes, name: str, version: str) -> Manifest:

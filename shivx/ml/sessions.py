@@ -13,6 +13,7 @@ import numpy as np
 
 from shivx.accounts.offload import off_hub
 from shivx.errors import ModelUnavailable, UnknownModel
+from shivx.indicators.prices import Floats
 from shivx.ml.features import FEATURES_VERSION, NAMES
 from shivx.ml.manifest import DamagedModel, Manifest
 from shivx.ml.registry import Registry
@@ -51,7 +52,7 @@ class OpenModel:
         except Exception as error:  # noqa: BLE001 (foreign code, on foreign bytes)
             raise DamagedModel(f"onnxruntime cannot use it: {error}") from None
 
-    def predict(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    def predict(self, rows: Sequence[Sequence[float]] | Floats) -> list[list[float]]:
         """Return the probability of each class for each of *rows* of features, in one call.
 
         Raises:

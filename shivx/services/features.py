@@ -7,17 +7,15 @@ import math
 from cache_ext import Loaded, TieredCache
 from shivx.accounts.offload import off_hub
 from shivx.errors import NotComputable, OriginUnavailable
-from shivx.ml.features import FEATURES_VERSION, HISTORY, TIMEFRAME, vector
+from shivx.ml.features import FEATURES_VERSION, HISTORY, LENGTH, TIMEFRAME, vector
 from shivx.ml.values import Features
-from shivx.models import TIMEFRAMES, Catalogue, Pair
+from shivx.models import Catalogue, Pair
 from shivx.names import candles_tag, features_key, pair_tag
 from shivx.services.aggregation import base_of
 from shivx.services.answer import Answer
 from shivx.services.candles import CandleService
 from shivx.services.facts import Facts
 from shivx.services.policies import Policies
-
-LENGTH = TIMEFRAMES[TIMEFRAME]
 
 
 class FeatureService:

@@ -1,0 +1,139 @@
+"""Training: what is learnt from, how it is judged, and what LightGBM's trees become."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shivx.indicators.prices import Floats
+from shivx.ml import train
+from shivx.ml.dataset import AHEAD, LookAhead, rows_of, split
+from shivx.ml.export import to_onnx
+from shivx.ml.features import LENGTH, NAMES, matrix, vector
+from shivx.ml.judging import prior_of, scores, verdict
+from shivx.ml.sessions import OpenModel
+from shivx.ml.training import as_served, learn
+from shivx.models import Candle
+from tests.market_stage import open_site, settings_for
+from tests.model_stage import manifest_of
+
+PAIR = "BTC-USDC"
+
+
+@pytest.fixture(scope="module")
+def candles() -> list[Candle]:
+    """Hourly candles of a random walk whose volatility changes, with a gap in the middle."""
+    random = np.random.default_rng(3)
+    scale = 0.002 + 0.008 * (np.sin(np.arange(1600) / 60) > 0)
+    close = 100 * np.exp(np.cumsum(random.normal(0, 1, 1600) * scale))
+    begin = np.concatenate(([100.0], close[:-1]))
+    found: list[Candle] = []
+    for number, (start, end) in enumerate(zip(begin.tolist(), close.tolist(), strict=True)):
+        at = (500_000 + number + 10 * (number > 800)) * LENGTH
+        prices = (start, max(start, end) * 1.001, min(start, end) * 0.999, end, 5.0 + number % 7)
+        found.append((at, *(f"{each:.6f}" for each in prices)))
+    return found
+
+
+def test_what_onnxruntime_says_is_what_lightgbm_says(candles: list[Candle]) -> None:
+    """To 1e-6, on random rows with holes, whether training saw holes in a feature or not."""
+    learning, _ = split(rows_of("volatility", {PAIR: candles}, matrix))
+    learning.features[::5, 2] = np.nan
+    booster = learn(learning, 3)
+    model = to_onnx(booster.dump_model())
+    opened = OpenModel(manifest_of("volatility", model), model)
+    random = np.random.default_rng(4)
+    rows = learning.features[random.integers(0, len(learning.times), 2000)]
+    rows = rows * random.normal(1, 0.3, rows.shape)
+    rows[random.random(rows.shape) < 0.1] = np.nan
+    expected = np.asarray(booster.predict(as_served(rows)))
+    assert np.ptp(expected[:, 0]) > 0.05
+    np.testing.assert_allclose(np.array(opened.predict(rows)), expected, atol=1e-6)
+
+
+def test_the_same_rows_give_the_same_file(candles: list[Candle]) -> None:
+    """Seeds are fixed, and one thread adds up in one order."""
+    learning, _ = split(rows_of("direction", {PAIR: candles}, matrix))
+    files = {hashlib.sha256(to_onnx(learn(learning, 3).dump_model())).hexdigest() for _ in range(2)}
+    assert len(files) == 1
+
+
+def test_features_that_look_ahead_are_caught(candles: list[Candle]) -> None:
+    """One that knows the next close, by a shift in the wrong direction, is refused."""
+
+    def leaking(known: Sequence[Candle]) -> Floats:
+        features = matrix(known)
+        features[:-1, 0] = features[1:, 0]
+        return features
+
+    with pytest.raises(LookAhead):
+        rows_of("direction", {PAIR: candles}, leaking)
+
+
+def test_nothing_to_learn_from_reaches_into_what_judges(candles: list[Candle]) -> None:
+    """All that came of the last row is known before the first row of the other part."""
+    learning, held_out = split(rows_of("direction", {PAIR: candles, "ETH-USDC": candles[300:]}, matrix))
+    assert learning.times.max() + AHEAD * LENGTH < held_out.times.min()
+    assert 0.15 < len(held_out.times) / len(learning.times) < 0.5
+
+
+def test_classes_are_what_came(candles: list[Candle]) -> None:
+    """Up if the close four hours later is clearly higher; rows beside the gap are left out."""
+    rows = rows_of("direction", {PAIR: candles}, matrix)
+    close = {candle[0]: float(candle[4]) for candle in candles}
+    for at, number, move in zip(rows.times.tolist(), rows.classes.tolist(), rows.moves.tolist(), strict=True):
+        assert move == pytest.approx(100 * np.log(close[at + AHEAD * LENGTH] / close[at]))
+        assert number == 1 or (number == 2) == (move > 0)
+    assert set(rows.classes.tolist()) == {0, 1, 2}
+    assert 500_799 * LENGTH not in rows.times
+
+
+def test_serving_computes_what_training_did(candles: list[Candle]) -> None:
+    """The features of the newest candle are the last row of the matrix."""
+    row = vector(candles)
+    assert len(row) == len(NAMES)
+    np.testing.assert_array_equal(row, matrix(candles)[-1])
+    assert np.isfinite(row).all()
+
+
+def test_a_judge_knows_the_naive_prior() -> None:
+    """Saying how frequent each class is costs its entropy; certainty costs nothing."""
+    classes = np.array([0, 0, 1, 2])
+    naive = np.tile(prior_of(classes, 3), (4, 1))
+    assert scores(naive, classes)["log_loss"] == pytest.approx(1.5 * np.log(2))
+    assert scores(np.eye(3)[classes], classes) == {"log_loss": 0.0, "accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("new", "prior", "active", "force", "serves"),
+    [
+        (1.2, 1.0, None, False, True),
+        (0.8, 1.0, 0.9, False, True),
+        (0.95, 1.0, 0.9, False, False),
+        (1.05, 1.0, 1.1, False, False),
+        (1.2, 1.0, 0.9, True, True),
+    ],
+)
+def test_later_versions_serve_only_if_better(
+    new: float, prior: float, active: float | None, force: bool, serves: bool
+) -> None:
+    """Than the prior and the active one, unless forced; the first serves whatever it scores."""
+    assert verdict(new, prior, active, force=force)[0] is serves
+
+
+def test_a_first_training_serves_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the candles of the simulated market to a prediction."""
+    with open_site(settings_for(model_dir=tmp_path)) as site:
+        made = train.train(site.services, "direction", "simulated", [PAIR])
+        assert (made["activated"], made["reason"]) == (True, "it is the first")
+        answer = site.get(f"/api/ml/predict/{PAIR}")
+        assert answer.json["version"] == made["version"]
+        assert answer.json["beats_naive"] == made["beats_naive"]
+        assert sum(answer.json["probabilities"].values()) == pytest.approx(1.0)
+        again = train.train(site.services, "direction", "simulated", [PAIR])
+        assert (again["version"], again["activated"]) == (made["version"], False)
+    assert '"step": "judging"' in capsys.readouterr().out
