@@ -237,6 +237,16 @@ def test_ranges_are_cut_from_what_is_stored(stage: Stage) -> None:
     assert stage.asked == 1
 
 
+def test_several_ranges_at_once_are_answered_with_the_whole(stage: Stage) -> None:
+    """RFC 9110, 14.2: a server may ignore Range; several parts are sent as the whole."""
+    stage.script.says("max-age=60", body=b"0123456789")
+    stage.get()
+    for wanted in ("bytes=0-1, 4-5", "bytes=0-0,-1", "bytes=" + ",".join(["0-"] * 500)):
+        reply = stage.get(headers={"Range": wanted})
+        assert (reply.status, reply.body, reply["Content-Range"]) == (200, b"0123456789", None)
+    assert stage.asked == 1
+
+
 def test_a_range_of_what_is_not_stored_is_for_the_application(stage: Stage) -> None:
     """RFC 9111, 3.3: it is passed on as it is, and the part that comes is not stored."""
 
@@ -338,6 +348,31 @@ def test_the_number_of_variants_is_bounded(open_stage: OpenStage) -> None:
         assert stage.get(headers={"X-Kind": str(kind)}).status == 200
     outcomes = [stage.get(headers={"X-Kind": str(kind)}).outcome for kind in range(10)]
     assert outcomes == ["HIT"] * 3 + ["MISS"] * 7
+
+
+def test_a_variant_counts_for_as_long_as_it_lies(open_stage: OpenStage, clock: FakeClock) -> None:
+    """However slowly new values come, a URL has no more of them in the store at a time than it may have."""
+    stage = open_stage(max_variants=3, validation_window=0)
+    stage.script.says("max-age=3600", ("Vary", "X-Kind"))
+    for kind in range(10):
+        stage.get(headers={"X-Kind": str(kind)})
+        clock.advance(300)
+    outcomes = [stage.get(headers={"X-Kind": str(kind)}).outcome for kind in range(10)]
+    assert outcomes == ["HIT"] * 3 + ["MISS"] * 7
+    clock.advance(3600)
+    assert [stage.get(headers={"X-Kind": "9"}).outcome for _ in range(2)] == ["MISS", "HIT"]
+
+
+def test_what_names_too_many_tags_is_not_stored(stage: Stage) -> None:
+    """256 names in Surrogate-Key are honoured; of 257 none could be left out."""
+    for count, outcome in ((256, "HIT"), (257, "MISS")):
+        names = [f"t{number}" for number in range(count)]
+        keys = [("Surrogate-Key", " ".join(part)) for part in (names[:100], names[100:])]
+        stage.script.says("max-age=60", *keys)
+        path = f"/tags{count}"
+        assert [stage.get(path).outcome for _ in range(2)] == ["MISS", outcome]
+    stage.cache.invalidate_tags("t255")
+    assert stage.get("/tags256").outcome == "MISS"
 
 
 def test_a_stale_response_is_validated(stage: Stage, clock: FakeClock) -> None:

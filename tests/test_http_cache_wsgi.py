@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from cache_ext import TieredCache
+from cache_ext.testing import FakeClock
 from tests.http_stage import Chunks, Stage
+from tests.market_stage import with_clock
+from tests.waiting import until
 
 HEADERS = [("Cache-Control", "max-age=60"), ("Content-Type", "text/plain")]
 
@@ -153,6 +156,30 @@ def test_an_interim_answer_is_not_stored(make_cache: Callable[..., TieredCache])
     assert [stage.get().status for _ in range(2)] == [200, 200]
     assert stage.get()["Link"] is None
     assert stage.get().outcome == "HIT"
+
+
+def test_early_hints_are_for_whom_the_application_runs(
+    make_cache: Callable[..., TieredCache], clock: FakeClock
+) -> None:
+    """RFC 8297: they reach the client who waits; a run in the background is offered none."""
+    stage = Stage(with_clock(make_cache(), clock), clock, checked=False)
+    hinted: list[Any] = []
+    offered: list[bool] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        offered.append("wsgi.early_hints" in environ)
+        environ.get("wsgi.early_hints", lambda _: None)([("Link", "</a.css>; rel=preload")])
+        start_response("200 OK", [("Cache-Control", "max-age=1, stale-while-revalidate=60"), *HEADERS[1:]])
+        return [b"fine"]
+
+    stage.script.answer = app
+    extra = {"wsgi.early_hints": hinted.append}
+    assert (stage.get(**extra).outcome, len(hinted)) == ("MISS", 1)
+    assert (stage.get(**extra).outcome, len(hinted)) == ("HIT", 1)
+    clock.advance(2)
+    assert stage.get(**extra).outcome == "STALE"
+    until(lambda: stage.asked == 2, "it is made anew")
+    assert (offered, len(hinted)) == ([True, False], 1)
 
 
 @pytest.mark.parametrize("app", [lambda environ, start_response: [], lambda environ, start_response: [b"x"]])

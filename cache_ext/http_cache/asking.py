@@ -71,7 +71,8 @@ class Asker:
 
     Args:
         time, monotonic: the clocks; seconds.
-        admits: told key and choice of a response that Vary selects; whether there is room for it.
+        admits: told the request, the fields of its answer and for how many seconds that lies, 0 until that is
+            known; whether there is room for it among those that Vary selects.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Asker:
         options: Options,
         time: Callable[[], float],
         monotonic: Callable[[], float],
-        admits: Callable[[Environ, Headers], bool],
+        admits: Callable[[Environ, Headers, float], bool],
     ) -> None:
         self._app = app
         self._options = options
@@ -165,6 +166,7 @@ class Asker:
             made = make(draft, self._options, choice_of(environ, vary_names(headers)))
             run.verdict = run.verdict if made is not None else Verdict("stale")
         if made is not None:
+            self._admits(environ, headers, made.fresh_for + made.stale_for)
             return self._stored(made, answer, run, now - began)
         if kept is not None:
             run.answer = None
@@ -174,7 +176,7 @@ class Asker:
     def _judge(self, environ: Environ, status: int, headers: Headers) -> Verdict:
         shown = [name for name in self.credentials if environ_name(name) in environ]
         verdict = judge(status, headers, Directives(joined(headers, "cache-control")), credentials=shown)
-        if not verdict.refusal and not self._admits(environ, headers):
+        if not verdict.refusal and not self._admits(environ, headers, 0.0):
             return Verdict("variants", for_others=True)
         return verdict
 

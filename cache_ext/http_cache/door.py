@@ -119,8 +119,8 @@ class HttpCache:
 
         return self._passage.unsafe(self._app, environ, start_response, invalidate)
 
-    def _admits(self, environ: Environ, headers: Headers) -> bool:
-        return self._selector.admits(self._places.of(environ).key, environ, headers)
+    def _admits(self, environ: Environ, headers: Headers, seconds: float) -> bool:
+        return self._selector.admits(self._places.of(environ).key, environ, headers, seconds)
 
 
 def _goes_past(environ: Environ) -> bool:

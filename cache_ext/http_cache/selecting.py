@@ -15,7 +15,7 @@ from cache_ext.reading.found import Found
 _REMEMBERED = 4_096
 """URLs whose variants are counted."""
 _COUNTED_FOR = 600.0
-"""Seconds for which a variant counts that nobody has stored anew."""
+"""Seconds for which a variant counts, or for as long as it lies if that is longer."""
 
 
 class Selector:
@@ -46,8 +46,12 @@ class Selector:
         tags = (place.tag,)
         return key, tags, self._lookup.find(key, tags)
 
-    def admits(self, key: str, environ: Mapping[str, Any], headers: Headers) -> bool:
-        """Tell whether there is room for one more variant of the URL at *key*, and count it."""
+    def admits(self, key: str, environ: Mapping[str, Any], headers: Headers, seconds: float) -> bool:
+        """Tell whether there is room for one more variant of the URL at *key*, and count it.
+
+        Args:
+            seconds: for which it lies, 0 until that is known.
+        """
         names = vary_names(headers)
         if not names:
             return True
@@ -60,7 +64,7 @@ class Selector:
             known = self._stored[key] = {each: until for each, until in known.items() if now < until}
             if len(known) >= self._most:
                 return False
-        known[digest] = now + _COUNTED_FOR
+        known[digest] = max(known.get(digest, 0.0), now + max(seconds, _COUNTED_FOR))
         return True
 
 
