@@ -56,7 +56,8 @@ def main() -> None:
     with Stage(FULL) as stage, tempfile.TemporaryDirectory() as folder, Servers(Path(folder)) as servers:
         print(", ".join(f"{name} {value}" for name, value in describe(stage).items()), end="\n\n", flush=True)
         service, _ = servers.service(stage.url, workers=WORKERS, CACHE_MARKET_PRICE_TTL=LASTING)
-        rows = [row for rate in RATES for row in _rows(rate, list(lags(service, rate, tries)))]
+        key = key_of(service)
+        rows = [row for rate in RATES for row in _rows(rate, list(lags(service, key, rate, tries)))]
     print(as_table(rows).partition("\n\n")[0])
     if busy:
         print("\nOther programs were running when this began: compare with care, within this table only.")
@@ -80,9 +81,8 @@ def _told(seconds: float) -> str:
     return "none" if seconds <= LEAST else in_words(seconds)
 
 
-def lags(service: GunicornService, rate: int, tries: int) -> Iterator[tuple[float, float]]:
+def lags(service: GunicornService, key: str, rate: int, tries: int) -> Iterator[tuple[float, float]]:
     """Yield what `one_event` returns for each event."""
-    key = key_of(service)
     port = int(service.url.rpartition(":")[2])
     with ExitStack() as stack:
         lines = [stack.enter_context(connection(port, pid)) for pid in service.worker_pids()]
@@ -163,7 +163,7 @@ def holds(worker: int, line: http.client.HTTPConnection, port: int) -> bool:
 
 
 def key_of(service: GunicornService) -> str:
-    """Make a service account, if there is none yet, and return a new key of it."""
+    """Make a service account and return a key of it."""
     service.run("flask", "--app", "wsgi", "accounts", "create", "teller", "--tier", "service")
     made = service.run("flask", "--app", "wsgi", "accounts", "keys", "create", "teller")
     key = _KEY.search(made.stdout)
