@@ -41,6 +41,17 @@ SCENES: dict[str, tuple[str, list[tuple[str, str]], list[Request]]] = {
         [("Cache-Control", "max-age=60"), ("Vary", "X-Kind")],
         [("GET", {"X-Kind": kind}) for kind in "abab"] + THREE,
     ),
+    "/two-fields": (
+        "200 OK",
+        [("Cache-Control", "max-age=60"), ("Vary", "X-Kind, X-Size")],
+        [("GET", {"X-Kind": kind, "X-Size": size}) for kind, size in ("a1", "a2", "b1", "a1", "a2")],
+    ),
+    "/gone": ("410 Gone", [("Cache-Control", "max-age=60")], THREE),
+    "/at-once": ("200 OK", [("Cache-Control", "max-age=0")], THREE),
+    "/age-first": ("200 OK", [("Cache-Control", "max-age=60"), ("Expires", EARLIER)], THREE),
+    "/stated-old": ("200 OK", [("Expires", LATER), ("Cache-Control", "max-age=0")], THREE),
+    "/written-large": ("200 OK", [("Cache-Control", "No-Store, Max-Age=60")], THREE),
+    "/other-method": ("200 OK", [("Cache-Control", "max-age=60")], [("GET", {}), ("POST", {})]),
     "/who": (
         "200 OK",
         [("Cache-Control", "max-age=60")],
