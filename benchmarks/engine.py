@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import indicator_rows, invalidation_rows, limit_rows, near_rows, shared_rows
+from benchmarks import indicator_rows, invalidation_rows, limit_rows, model_rows, near_rows, shared_rows
 from benchmarks.rows import Row, as_data, as_table
 from benchmarks.stage import FULL, TINY, Stage, describe, is_busy
 
@@ -31,6 +31,7 @@ MEASUREMENTS: tuple[Callable[[Stage], Iterator[Row]], ...] = (
     invalidation_rows.event,
     limit_rows.check,
     indicator_rows.all_of_them,
+    model_rows.inference,
 )
 """Each yields rows of the table, in this order. To add one, write such a function and put it here."""
 

@@ -26,6 +26,7 @@ from shivx.front import open_front
 from shivx.gate import Gate
 from shivx.identity import Tier
 from shivx.logs import set_up_logs
+from shivx.ml.commands import model_commands
 from shivx.redaction import Redactor, secrets_of
 from shivx.wiring import wire
 
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(admin)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
+    app.cli.add_command(model_commands())
     audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
     front = open_front(app.wsgi_app, services.cache, answer_outside, services.cdn)

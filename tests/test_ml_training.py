@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from shivx.app import create_app
 from shivx.indicators.prices import Floats
 from shivx.ml import train
 from shivx.ml.dataset import AHEAD, LookAhead, rows_of, split
 from shivx.ml.export import to_onnx
 from shivx.ml.features import LENGTH, NAMES, matrix, vector
 from shivx.ml.judging import prior_of, scores, verdict
+from shivx.ml.registry import Registry
 from shivx.ml.sessions import OpenModel
 from shivx.ml.training import as_served, learn
 from shivx.models import Candle
+from shivx.wiring import services_of
 from tests.market_stage import open_site, settings_for
-from tests.model_stage import manifest_of
+from tests.model_stage import activate, manifest_of, model_bytes
 
 PAIR = "BTC-USDC"
 
@@ -125,7 +130,7 @@ def test_later_versions_serve_only_if_better(
     assert verdict(new, prior, active, force=force)[0] is serves
 
 
-def test_a_first_training_serves_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_first_training_serves_at_once(tmp_path: Path) -> None:
     """From the candles of the simulated market to a prediction."""
     with open_site(settings_for(model_dir=tmp_path)) as site:
         made = train.train(site.services, "direction", "simulated", [PAIR])
@@ -136,4 +141,32 @@ def test_a_first_training_serves_at_once(tmp_path: Path, capsys: pytest.CaptureF
         assert sum(answer.json["probabilities"].values()) == pytest.approx(1.0)
         again = train.train(site.services, "direction", "simulated", [PAIR])
         assert (again["version"], again["activated"]) == (made["version"], False)
-    assert '"step": "judging"' in capsys.readouterr().out
+
+
+def test_commands_train_list_and_choose(tmp_path: Path) -> None:
+    """What is worse is refused unless forced, what is damaged always; the list marks what serves."""
+    with open_site(settings_for(model_dir=tmp_path)) as site:
+
+        def run(*words: str) -> Any:
+            app = create_app(site.services.settings)
+            done = app.test_cli_runner().invoke(args=["ml", *words])
+            services_of(app).close()
+            return done
+
+        assert "not trained yet" in run("list").output
+        good = activate(tmp_path, "direction", (0.2, 0.2, 0.6))
+        model = model_bytes((0.3, 0.3, 0.4))
+        worse = manifest_of("direction", model, metrics={"log_loss": 1.05, "accuracy": 0.4})
+        Registry(tmp_path).add(worse, model)
+        assert f"* direction   {good}" in run("list").output
+        refused = run("activate", "direction", worse.version)
+        assert refused.exit_code == 1
+        assert "not better than the active version's" in refused.output
+        assert run("activate", "direction", worse.version, "--force").exit_code == 0
+        assert site.get(f"/api/ml/predict/{PAIR}").json["version"] == worse.version
+        (tmp_path / "direction" / good / "model.onnx").write_bytes(b"nothing")
+        damaged = run("activate", "direction", good, "--force")
+        assert damaged.exit_code == 1
+        assert "cannot serve" in damaged.output
+        listed = json.loads(run("list", "--json").output)["models"]
+        assert [each["version"] for each in listed if each["active"]] == [worse.version]

@@ -106,16 +106,15 @@ def test_a_promoted_version_answers_everywhere_and_never_the_old_one_again(fleet
 
 def test_a_model_trained_beside_the_service_answers_everywhere(fleet: Fleet) -> None:
     """The process that trains reads the service's own candles, judges, activates, and tells all instances."""
-    done = fleet.one.run("python", "-m", "shivx.ml.train", "volatility", "--pairs", "BTC-USDC")
+    words = ("ml", "train", "volatility", "--pairs", "BTC-USDC", "--json")
+    done = fleet.one.run("flask", "--app", "wsgi", *words)
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    progress = [line["progress"] for line in lines if "progress" in line]
-    assert progress == sorted(progress)
-    result = lines[-1]["result"]
+    result = json.loads(done.stdout.splitlines()[-1])
     assert result["activated"] is True
     assert result["beats_naive"] == (result["metrics"]["log_loss"] < result["prior"]["log_loss"])
     until(lambda: fleet.versions("volatility") == {result["version"]}, "all workers answer with it", BOUND)
-    again = fleet.other.run("python", "-m", "shivx.ml.train", "volatility", "--pairs", "BTC-USDC", "--force")
-    forced = json.loads(again.stdout.splitlines()[-1])["result"]
+    again = fleet.other.run("flask", "--app", "wsgi", *words, "--force")
+    assert again.returncode == 0, again.stderr
+    forced = json.loads(again.stdout.splitlines()[-1])
     assert (forced["activated"], forced["reason"]) == (True, "it was forced")
     until(lambda: fleet.versions("volatility") == {forced["version"]}, "all workers answer with it", BOUND)

@@ -25,6 +25,8 @@ CHANGES: Mapping[str, str] = {
     "accounts logout": "accounts.logout",
     "accounts keys create": "keys.create",
     "accounts keys revoke": "keys.revoke",
+    "ml train": "models.train",
+    "ml activate": "models.activate",
 }
 """Commands that change something, and what the audit calls it."""
 ADDRESS = "command line"
