@@ -70,16 +70,18 @@ def test_a_session_is_read_once_in_a_request(shop: Shop) -> None:
 
 
 def test_sessions_that_are_read_at_once_share_a_round_trip(shop: Shop) -> None:
-    """Who comes while one reads goes with the next; each gets his own."""
+    """Who comes while one reads goes with the next; each gets his own, and the same session is read once."""
     clients = [shop.signed_in(account) for account in range(1, 5)]
+    clients.append(again := shop.client())
+    again.set_cookie("session", cookie_of(clients[3]))
     shop.commands.clear()
     stop = stop_before(shop.cache.gateway, "run")
     first = begin(lambda: clients[0].get("/who").json)
     stop.wait()
     others = [begin(lambda client=client: client.get("/who").json) for client in clients[1:]]
-    until(lambda: len(shop.sessions.store._trips._waiting) == 3, "they wait for the next trip")
+    until(lambda: len(shop.sessions.store._trips._waiting) == 4, "they wait for the next trip")
     stop.go()
-    assert [each.result(PATIENCE) for each in (first, *others)] == [1, 2, 3, 4]
+    assert [each.result(PATIENCE) for each in (first, *others)] == [1, 2, 3, 4, 4]
     assert [len(commands) for commands in shop.commands] == [1, 3]
 
 

@@ -71,7 +71,7 @@ class SessionStore:
         self._codec = codec
         self._lives = lives
         self._start = start
-        self._trips: Trips[Command, Any] = Trips(self._run, patience)
+        self._trips: Trips[Command, Any] = Trips(self._read_all, patience)
         if gateway is not None:
             self._read, self._write, self._end, self._list = (
                 gateway.script(f"session_{verb}") for verb in ("read", "write", "end", "list")
@@ -177,6 +177,12 @@ class SessionStore:
         counts = self._run([("ZCOUNT", self._census(bucket), at, "+inf") for bucket in range(BUCKETS)])
         self._run([("ZREMRANGEBYSCORE", self._census(bucket), "-inf", at) for bucket in range(BUCKETS)])
         return sum(counts)
+
+    def _read_all(self, reads: Sequence[Command]) -> Sequence[Any]:
+        """Return the answers to *reads*; the requests of a browser, which come together, share one."""
+        different = list(dict.fromkeys(reads))
+        answers = dict(zip(different, self._run(different), strict=True))
+        return [answers[read] for read in reads]
 
     def _run(self, commands: Sequence[Command]) -> list[Any]:
         if self._gateway is None:

@@ -119,14 +119,10 @@ class Accounts:
         Raises:
             UnknownAccount: there is none.
         """
-        found: Account = self._facts.one(
-            account_key(account),
-            Account,
-            lambda: self._load(account),
-            policy=POLICY,
-            tags=(account_tag(account),),
-        ).value
-        return found
+        tags = (account_tag(account),)
+        return self._facts.value(
+            account_key(account), Account, lambda: self._load(account), policy=POLICY, tags=tags
+        )
 
     def epoch(self, account: int) -> int:
         """Return the account's epoch: sessions of another are over.

@@ -184,13 +184,11 @@ class ApiKeys:
                 return None
             tags = (account_tag(account),)
         try:
-            fetched = self._facts.one(
+            return self._facts.value(
                 api_key_key(digest.hex()), KeyFacts, lambda: self._query(digest), policy=POLICY, tags=tags
             )
         except UnknownKey:  # revoked between the two
             return None
-        facts: KeyFacts = fetched.value
-        return facts
 
     def _query(self, digest: bytes) -> KeyFacts:
         statement = select(ApiKeyRow, AccountRow).join(AccountRow, ApiKeyRow.account_id == AccountRow.id)

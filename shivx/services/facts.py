@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from cache_ext import CachePolicy, Fetched, TieredCache
+
+T = TypeVar("T")
 
 
 class Facts:
@@ -33,6 +35,22 @@ class Facts:
             self._cache.delete(key)
             fetched = self._cache.fetch(key, loader, policy=policy, tags=tags)
         return fetched
+
+    def value(
+        self,
+        key: str,
+        kind: type[T],
+        loader: Callable[[], T],
+        *,
+        policy: CachePolicy,
+        tags: tuple[str, ...],
+    ) -> T:
+        """Return the *kind* at *key*, wherever it is from; see `TieredCache.get_or_load`."""
+        value = self._cache.get_or_load(key, loader, policy=policy, tags=tags)
+        if not isinstance(value, kind):
+            self._cache.delete(key)
+            value = self._cache.get_or_load(key, loader, policy=policy, tags=tags)
+        return value
 
     def many(
         self,
