@@ -184,7 +184,7 @@ BREAKS: dict[str, list[Patch]] = {
     "inherited lifetimes": [(Frame, "absorb", _eternal)],
     "torn frames": [(Frame, "absorb", _untorn)],
     "lease": _script("begin", "elseif left > 0 and", "elseif false and"),
-    "lease token": _script("fill", "redis.call('GETRANGE', KEYS[i], 0, 7) == ARGV[2]", "true"),
+    "lease token": _script("fill", "redis.pcall('GETRANGE', KEYS[i], 0, 7) == ARGV[2]", "true"),
     "lease removal": _script("delete", "redis.call('DEL', KEYS[i])\n", "\n"),
     "lost version": _script("begin", "version = sequence", "version = '0'"),
     "outlived version": _script("begin", "<= tonumber(sequence)", "<= math.huge"),

@@ -41,9 +41,11 @@ SPOILS: dict[str, Spoil] = {
 
 
 def spoil(client: redis.Redis, key: bytes, how: Spoil) -> None:
-    """Replace what is under *key*; it stays as long as what was there."""
+    """Replace what is under *key*, at once; it stays as long as what was there."""
     left = client.pttl(key)
-    client.delete(key)
-    how(client, key)
-    if left > 0:
-        client.pexpire(key, left)
+    with client.pipeline(transaction=True) as pipe:
+        pipe.delete(key)
+        how(pipe, key)
+        if left > 0:
+            pipe.pexpire(key, left)
+        pipe.execute()

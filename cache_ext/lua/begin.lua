@@ -15,8 +15,8 @@ local function is_sound(version, sequence)
   end
   return math.max(tonumber(hard), tonumber(soft) or 0) <= tonumber(sequence)
 end
-local epoch, sequence = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
-if not epoch or not sequence then
+local epoch, sequence = unpack(redis.call('MGET', KEYS[1], KEYS[2]))  -- of another type: as if absent
+if not epoch or not string.match(sequence or '', '^%d+$') or #sequence >= MOST_DIGITS then
   epoch, sequence = ARGV[1], '0'
   redis.call('MSET', KEYS[1], epoch, KEYS[2], sequence)
   redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':' .. sequence .. ':')
@@ -25,7 +25,7 @@ local tags, life = tonumber(ARGV[3]), tonumber(ARGV[4])
 local versions, newest = {}, 0
 for i = 1, tags do
   local key = KEYS[2 + i]
-  local version = redis.call('GET', key)
+  local version = redis.call('MGET', key)[1]
   if not version or not is_sound(version, sequence) then
     version = sequence
     redis.call('SET', key, version, 'PX', life)
@@ -39,7 +39,7 @@ end
 -- What is loaded under a lease from before an invalidation counts no more: nobody need wait for it. With
 -- several keys the tags may be those of another one.
 local function is_doomed(lease)
-  local taken_at = tonumber(string.sub(redis.call('GET', lease), 9))
+  local taken_at = tonumber(string.sub(redis.call('MGET', lease)[1] or '', 9))
   return taken_at and #ARGV == 7 and taken_at < newest
 end
 local outcomes = {}
@@ -49,9 +49,12 @@ for i = 7, #ARGV do
   local seen, outcome = ARGV[i], 1
   if seen ~= '*' then
     local left = redis.call('PTTL', lease)
-    local found = redis.call('GETRANGE', value, TOKEN_FROM, TOKEN_TO)
+    local found = redis.pcall('GETRANGE', value, TOKEN_FROM, TOKEN_TO)
+    if type(found) ~= 'string' then
+      found = ''
+    end
     if found ~= '' and found ~= seen then
-      outcome = redis.call('GET', value)
+      outcome = redis.call('MGET', value)[1]
     elseif left > 0 and not is_doomed(lease) then
       outcome = -left
     end

@@ -2,13 +2,13 @@
 -- KEYS  epoch, sequence, then lease and value per key
 -- ARGV  fresh epoch, channel, names for the message
 -- Returns how many values there were
-local epoch = redis.call('GET', KEYS[1])
-if not epoch or redis.call('EXISTS', KEYS[2]) == 0 then
+local epoch, sequence = unpack(redis.call('MGET', KEYS[1], KEYS[2]))  -- of another type: as if absent
+if not epoch or not string.match(sequence or '', '^%d+$') or #sequence > 15 then
   epoch = ARGV[1]
   redis.call('MSET', KEYS[1], epoch, KEYS[2], '0')
   redis.call('PUBLISH', ARGV[2], 'e:' .. epoch .. ':0:')
 end
-local sequence = redis.call('INCR', KEYS[2])
+sequence = redis.call('INCR', KEYS[2])
 local gone = 0
 for i = 3, #KEYS, 2 do
   redis.call('DEL', KEYS[i])

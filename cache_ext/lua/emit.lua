@@ -3,7 +3,7 @@
 -- ARGV  channel, seconds to remember the id, longest stream, event's name, id, data, '1' if what it
 --       invalidates is invalidated already, names for the message
 -- Returns 1, 0 if the id was seen before, or text: what is wrong with the stream
-local number = string.format('%.0f', (tonumber(redis.call('GET', KEYS[3]) or '') or 0) + 1)
+local number = string.format('%.0f', (tonumber(redis.call('MGET', KEYS[3])[1] or '') or 0) + 1)
 if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[2]) then
   return 0
 end

@@ -5,7 +5,7 @@
 local stored = {}
 for i = 1, #KEYS, 2 do
   local kept = 0
-  if redis.call('GETRANGE', KEYS[i], 0, 7) == ARGV[2] then
+  if redis.pcall('GETRANGE', KEYS[i], 0, 7) == ARGV[2] then
     redis.call('SET', KEYS[i + 1], ARGV[i + 4], 'PX', ARGV[i + 3])
     redis.call('DEL', KEYS[i])
     kept = 1

@@ -6,8 +6,8 @@
 --         {1, number of the newest event, place of the newest event} if events may have been lost;
 --         {2, '0', '0-0'} if there is no trace of any;
 --         or text: what is wrong with the stream
-local newest = tonumber(redis.call('GET', KEYS[2]) or '') or 0
-local last = tonumber(redis.call('GET', KEYS[3]) or '')
+local newest = tonumber(redis.call('MGET', KEYS[2])[1] or '') or 0
+local last = tonumber(redis.call('MGET', KEYS[3])[1] or '')
 if not last and redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then
   return {2, '0', '0-0'}
 end

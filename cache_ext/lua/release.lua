@@ -4,7 +4,7 @@
 -- Returns how many were still the caller's
 local ended = 0
 for _, lease in ipairs(KEYS) do
-  if redis.call('GETRANGE', lease, 0, 7) == ARGV[2] then
+  if redis.pcall('GETRANGE', lease, 0, 7) == ARGV[2] then
     ended = ended + redis.call('DEL', lease)
   end
 end

@@ -2,7 +2,7 @@
 -- KEYS  lease per key
 -- ARGV  token, lease ms
 for _, lease in ipairs(KEYS) do
-  if redis.call('GETRANGE', lease, 0, 7) == ARGV[1] then
+  if redis.pcall('GETRANGE', lease, 0, 7) == ARGV[1] then
     redis.call('PEXPIRE', lease, ARGV[2])
   end
 end
