@@ -186,7 +186,10 @@ def test_each_row_counts_everywhere_for_its_pair_alone(fleet: Fleet, event: str,
 
 
 def test_twenty_indicators_are_read_at_once_by_the_server_s_own_count(fleet: Fleet) -> None:
-    """A worker that has none of them asks Redis twice: for a stored answer, and for all of them."""
+    """A worker that has none of them asks for a stored answer, then for all of them in one read.
+
+    It may be one that has neither the catalogue nor the tags yet: two reads more, however many they are.
+    """
     path = f"/api/indicators/SOL-USDC?{DAY}&names="
     first = fleet.one.get(path + ",".join(TWENTY))
     assert first.headers["X-Cache"] == "MISS"
@@ -199,7 +202,7 @@ def test_twenty_indicators_are_read_at_once_by_the_server_s_own_count(fleet: Fle
         counted = desk.info("commandstats")
     assert answer.headers["X-Cache"] == "HIT"
     assert json.loads(answer.body)["indicators"] == json.loads(first.body)["indicators"]
-    assert counted["cmdstat_mget"]["calls"] == 2
+    assert 2 <= counted["cmdstat_mget"]["calls"] <= 4
 
 
 def test_events_count_while_redis_hangs(fleet: Fleet) -> None:
