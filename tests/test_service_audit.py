@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cache_ext import open_cache
+from shivx.embedded.paths import RuntimeDir
 from shivx.identity import Tier
 from tests.accounts_stage import Office
 from tests.service import GUNICORN, GunicornService
@@ -80,7 +81,10 @@ def post(service: GunicornService, path: str, body: Any, **headers: str) -> Any:
 
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
 def test_no_secret_is_in_any_log(worker_class: str) -> None:
-    """Logins, keys, admin actions, refusals and errors, right and wrong; then all output is searched."""
+    """Logins, keys, admin actions, refusals and errors, right and wrong; then all output is searched.
+
+    What the embedded server has to say, too.
+    """
     env = {"SHIVX_METRICS_TOKEN": TOKEN, "SHIVX_SECRET_KEYS": SECRET, "SHIVX_LOG_LEVEL": "debug"}
     options = ("--access-logfile", "-")
     with GunicornService(worker_class=worker_class, env=env, options=options) as service:
@@ -96,9 +100,11 @@ def test_no_secret_is_in_any_log(worker_class: str) -> None:
                 post(service, FLUSH, {"reason": "x"}, **headers)
                 post(service, FLUSH, f'{{"reason": "{given}'.encode(), **headers)
                 service.get(AUDIT, headers=headers)
+        cookies = []
         for password in (PASSWORD, "a wrong " + PASSWORD):
             login = post(service, "/api/auth/login", {"username": "root", "password": password})
             cookie = (login.headers.get("Set-Cookie") or "session=none-as-yet").split(";")[0]
+            cookies.append(cookie.partition("=")[2])
             service.get("/api/auth/me", headers={"Cookie": cookie})
             service.get(AUDIT, headers={"Cookie": cookie})
             post(service, "/api/auth/logout", {}, Cookie=cookie)
@@ -107,9 +113,12 @@ def test_no_secret_is_in_any_log(worker_class: str) -> None:
         flask(service, "accounts", "audit", "--verify")
         until(lambda: service.log.count(AUDIT) >= 5, "the last requests are logged")
         text = service.log
+        embedded = RuntimeDir.of(service.instance_dir / "instance").log.read_text()
+    assert len(cookies[0]) > len("none-as-yet")
     hidden = [each.removeprefix("shx_") for each in (key, second, guessed)]
-    hidden += [PASSWORD, TOKEN, SECRET, cookie.partition("=")[2]]
-    for where in (text, shown):
+    hidden += [PASSWORD, TOKEN, SECRET, *cookies]
+    for where in (text, shown, embedded):
+        assert where
         assert [secret for secret in hidden if secret in where] == []
 
 

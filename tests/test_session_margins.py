@@ -152,6 +152,9 @@ def test_the_largest_session_is_kept_and_one_byte_more_is_refused(shop: Shop) ->
     assert client.get("/set/a/b").status_code == 200
     with pytest.raises(UnsupportedValue):
         client.get("/set/large/" + "x" * MAX_BYTES)
+    shop.app.testing = False
+    answer = client.get("/set/large/" + "x" * MAX_BYTES)
+    assert (answer.status_code, answer.headers.get("Set-Cookie")) == (500, None)
     assert client.get("/get").json == {"a": "b"}
 
 
