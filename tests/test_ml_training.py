@@ -16,7 +16,7 @@ from shivx.indicators.prices import Floats
 from shivx.ml import train
 from shivx.ml.dataset import AHEAD, LookAhead, rows_of, split
 from shivx.ml.export import to_onnx
-from shivx.ml.features import LENGTH, NAMES, matrix, vector
+from shivx.ml.features import FEATURES_VERSION, LENGTH, NAMES, SPECS, matrix, vector, version_of
 from shivx.ml.judging import prior_of, scores, verdict
 from shivx.ml.registry import Registry
 from shivx.ml.sessions import OpenModel
@@ -170,3 +170,16 @@ def test_commands_train_list_and_choose(tmp_path: Path) -> None:
         assert "cannot serve" in damaged.output
         listed = json.loads(run("list", "--json").output)["models"]
         assert [each["version"] for each in listed if each["active"]] == [worse.version]
+
+
+def test_features_of_another_definition_have_another_version() -> None:
+    """Another period, output, scale or order: what was trained on the one is not asked with the other."""
+    spec, output, scale = SPECS["rsi"]
+    others = [
+        {**SPECS, "rsi": ("rsi:15", output, scale)},
+        {**SPECS, "rsi": (spec, "other", scale)},
+        {**SPECS, "rsi": (spec, output, "of the price")},
+        dict(reversed(SPECS.items())),
+    ]
+    assert version_of(dict(SPECS)) == FEATURES_VERSION
+    assert len({FEATURES_VERSION, *map(version_of, others)}) == 1 + len(others)

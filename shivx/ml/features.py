@@ -18,20 +18,32 @@ LENGTH = TIMEFRAMES[TIMEFRAME]
 HISTORY = 400
 """Closed candles that a vector is made of: enough for the warm-up of each indicator here."""
 RETURNS = (1, 3, 6, 12, 24)
-SPECS: Mapping[str, tuple[str, str, Callable[[Floats, Floats], Floats]]] = {
-    "rsi": ("rsi:14", "real", lambda value, close: value / 100),
-    "macd": ("macd:12:26:9", "macdhist", lambda value, close: value / close),
-    "upper": ("bbands:20:2", "upperband", lambda value, close: value / close - 1),
-    "lower": ("bbands:20:2", "lowerband", lambda value, close: value / close - 1),
-    "range": ("atr:14", "real", lambda value, close: value / close),
-    "trend": ("adx:14", "real", lambda value, close: value / 100),
+SCALES: Mapping[str, Callable[[Floats, Floats], Floats]] = {
+    "hundredth": lambda value, close: value / 100,
+    "of the price": lambda value, close: value / close,
+    "off the price": lambda value, close: value / close - 1,
 }
-"""Indicators by the feature they give: which output, and how it is made independent of the price."""
+"""How values are made independent of the price. Another way has another name: it is part of the version."""
+SPECS: Mapping[str, tuple[str, str, str]] = {
+    "rsi": ("rsi:14", "real", "hundredth"),
+    "macd": ("macd:12:26:9", "macdhist", "of the price"),
+    "upper": ("bbands:20:2", "upperband", "off the price"),
+    "lower": ("bbands:20:2", "lowerband", "off the price"),
+    "range": ("atr:14", "real", "of the price"),
+    "trend": ("adx:14", "real", "hundredth"),
+}
+"""Indicators by the feature they give: which output, and its scale."""
 NAMES = (*(f"return_{hours}h" for hours in RETURNS), *SPECS)
-FEATURES_VERSION = hashlib.sha256(
-    repr((NAMES, [(spec, output) for spec, output, _ in SPECS.values()], HISTORY, TIMEFRAME)).encode()
-).hexdigest()[:16]
-"""Differs if anything of the definition does; a model of another one is refused."""
+
+
+def version_of(specs: Mapping[str, tuple[str, str, str]]) -> str:
+    """Return the version of features of which *specs* are the indicators; it differs if anything does."""
+    definition = repr((RETURNS, [*specs.items()], HISTORY, TIMEFRAME))
+    return hashlib.sha256(definition.encode()).hexdigest()[:16]
+
+
+FEATURES_VERSION = version_of(SPECS)
+"""A model that was trained on another one is refused."""
 
 
 def matrix(candles: Sequence[Candle]) -> Floats:
@@ -47,9 +59,10 @@ def matrix(candles: Sequence[Candle]) -> Floats:
         column = np.full(len(close), np.nan)
         column[hours:] = logs[hours:] - logs[:-hours]
         columns.append(column)
-    for text, output, scaled in SPECS.values():
+    for text, output, scale in SPECS.values():
         found = compute(parse_spec(text), prices)
-        columns.append(scaled(found[output] if output in found else next(iter(found.values())), close))
+        value = found[output] if output in found else next(iter(found.values()))
+        columns.append(SCALES[scale](value, close))
     return np.column_stack(columns)
 
 
