@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 
 from cache_ext import TieredCache, open_cache
 from cache_ext.testing import CountingOrigin, FakeClock
+from cache_ext.transport.connection import RedisGateway
 from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url, upgrade
 from tests.attack_stage import Fortress, fortress
 from tests.caches import connected
@@ -276,6 +277,20 @@ def make_office(make_cache: Callable[..., TieredCache], database_url: str) -> It
 def office(make_office: Callable[..., Office]) -> Office:
     """The accounts of an empty database, in one process."""
     return make_office()
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The operations of all round trips to Redis that requests make, in order."""
+    made: list[str] = []
+    original: Callable[..., Any] = RedisGateway.run
+
+    def run(self: RedisGateway, commands: Any, operation: str = "other", **options: Any) -> Any:
+        made.append(operation)
+        return original(self, commands, operation, **options)
+
+    monkeypatch.setattr(RedisGateway, "run", run)
+    return made
 
 
 @pytest.fixture

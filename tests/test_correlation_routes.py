@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from cache_ext.testing.clock import NOON, FakeClock
-from cache_ext.transport.connection import RedisGateway
 from shivx.models import TIMEFRAMES, Candles, Catalogue, Market, Pair
 from shivx.services.series import PAGE
 from shivx.services.together import AT_ONCE
@@ -83,16 +82,9 @@ def test_fifty_cold_pairs_are_asked_for_together_a_bounded_number_at_once(
 
 
 def test_cached_candles_of_all_pairs_are_one_round_trip(
-    redis_url: str, namespace: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, namespace: str, clock: FakeClock, trips: list[str]
 ) -> None:
     """A process that knows none of them reads them at once, beside two looks for what is made of them."""
-    made: list[str] = []
-    original = RedisGateway.run
-
-    def run(self: RedisGateway, commands: Any, operation: str = "other", **options: Any) -> Any:
-        made.append(operation)
-        return original(self, commands, operation, **options)
-
     settings = settings_for(redis_url, cache_namespace=namespace)
     with (
         open_site(settings, ScriptedExchange(clock)) as one,
@@ -103,9 +95,9 @@ def test_cached_candles_of_all_pairs_are_one_round_trip(
         assert one.get(path(THREE, window=30)).status_code == 200
         connected(other.services.cache)
         other.get("/api/market/pairs")
-        monkeypatch.setattr(RedisGateway, "run", run)
+        trips.clear()
         assert other.get(path(THREE, window=24)).status_code == 200
-        assert made.count("read") == 3
+        assert trips.count("read") == 3
         assert other.exchange.asked == []
 
 

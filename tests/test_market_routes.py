@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pytest
 
 from cache_ext.testing.clock import NOON, FakeClock
-from cache_ext.transport.connection import RedisGateway
 from shivx import names
 from shivx.errors import OriginInvalid
 from tests.caches import connected
@@ -397,20 +396,6 @@ def test_a_hundred_pairs_are_one_question(clock: FakeClock) -> None:
         body = site.get(BATCH + ",".join(pairs)).json
     assert (len(body["prices"]), len(body["errors"])) == (2, 98)
     assert site.exchange.asked[1:] == [("tickers", "BTC-USDC", "ETH-USDC")]
-
-
-@pytest.fixture
-def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The operations of all round trips to Redis that requests make, in order."""
-    made: list[str] = []
-    original: Callable[..., Any] = RedisGateway.run
-
-    def run(self: RedisGateway, commands: Any, operation: str = "other", **options: Any) -> Any:
-        made.append(operation)
-        return original(self, commands, operation, **options)
-
-    monkeypatch.setattr(RedisGateway, "run", run)
-    return made
 
 
 def test_a_batch_that_other_processes_loaded_is_one_round_trip(

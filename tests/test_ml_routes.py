@@ -10,7 +10,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from cache_ext.testing import FakeClock
-from cache_ext.transport.connection import RedisGateway
 from shivx.ml.features import FEATURES_VERSION
 from shivx.ml.registry import Registry
 from shivx.ml.sessions import OpenModel
@@ -165,17 +164,10 @@ def test_a_batch_is_one_inference(site: Site, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_cached_batch_is_one_round_trip(
-    redis_url: str, namespace: str, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, namespace: str, clock: FakeClock, tmp_path: Path, trips: list[str]
 ) -> None:
     """Another process that knows the version gets all of them from Redis at once."""
     activate(tmp_path, "direction", UP)
-    made: list[str] = []
-    original = RedisGateway.run
-
-    def run(self: RedisGateway, commands: Any, operation: str = "other", **options: Any) -> Any:
-        made.append(operation)
-        return original(self, commands, operation, **options)
-
     settings = settings_for(redis_url, cache_namespace=namespace, model_dir=tmp_path)
     with (
         open_site(settings, ScriptedExchange(clock)) as one,
@@ -187,10 +179,10 @@ def test_a_cached_batch_is_one_round_trip(
         connected(other.services.cache)
         other.get("/api/market/pairs")
         other.services.predictions.version("direction")
-        monkeypatch.setattr(RedisGateway, "run", run)
+        trips.clear()
         answer = other.get("/api/ml/predictions?pairs=SOL-USDC,ETH-USDC,BTC-USDC")
         assert answer.headers["X-Cache"] == "HIT"
-        assert made.count("read") == 2, "the look for the whole answer, and the predictions"
+        assert trips.count("read") == 2, "the look for the whole answer, and the predictions"
 
 
 def test_what_goes_wrong_with_a_pair_is_said_beside_the_others(site: Site) -> None:
