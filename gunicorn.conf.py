@@ -102,7 +102,7 @@ def post_worker_init(worker: Any) -> None:
     services.start()
     _see_to_database(worker, services.access.database.prepare)
     gc.collect()
-    gc.freeze()  # what is here stays: to look through it again and again took a tenth of each answer's time
+    gc.freeze()  # what is here stays; looking through it over and over took a tenth of the application's time
 
 
 def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
