@@ -185,24 +185,23 @@ def test_each_row_counts_everywhere_for_its_pair_alone(fleet: Fleet, event: str,
     assert (price != before["price of ETH-USDC"]) == ("price" in changes)
 
 
-def test_twenty_indicators_are_read_at_once_by_the_server_s_own_count(fleet: Fleet) -> None:
-    """A worker that has none of them asks for a stored answer, then for all of them in one read.
-
-    It may be one that has neither the catalogue nor the tags yet: two reads more, however many they are.
-    """
+def test_twenty_indicators_are_read_at_once_as_the_server_saw_it(fleet: Fleet) -> None:
+    """A worker that has none of them names all twenty in one MGET, and none of them in another command."""
     path = f"/api/indicators/SOL-USDC?{DAY}&names="
     first = fleet.one.get(path + ",".join(TWENTY))
     assert first.headers["X-Cache"] == "MISS"
     again = fleet.one.get(path + ",".join(TWENTY))
     assert (again.headers["X-Cache"], again.body) == ("HIT", first.body)
-    fleet.ask("/api/market/pairs")
-    with redis.Redis.from_url(fleet.server.url) as desk:
-        desk.config_resetstat()
+    with redis.Redis.from_url(fleet.server.url) as desk, desk.monitor() as watched:
         answer = fleet.other.get(path + ",".join(reversed(TWENTY)))
-        counted = desk.info("commandstats")
+        desk.echo("over")
+        commands = list(iter(lambda: watched.next_command()["command"], "ECHO over"))
     assert answer.headers["X-Cache"] == "HIT"
     assert json.loads(answer.body)["indicators"] == json.loads(first.body)["indicators"]
-    assert 2 <= counted["cmdstat_mget"]["calls"] <= 4
+    entry = ":v:indicator:{pair:simulated:SOL-USDC}:1d:"
+    (reading,) = [command for command in commands if entry in command]
+    assert reading.startswith("MGET ")
+    assert reading.count(entry) == len(TWENTY)
 
 
 def test_events_count_while_redis_hangs(fleet: Fleet) -> None:
