@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, jsonify, request, url_for
+from msgspec import to_builtins
 
 from blueprints.answers import answer, as_asked, broken_batch
+from blueprints.audited import audited_change, record
 from blueprints.parameters import Query
 from blueprints.problems import batch_status, problem
+from blueprints.rights import requires
 from cache_ext import CachePolicy, Outcome
 from shivx.accounts.offload import off_hub
+from shivx.audit.events import Outcome as Recorded
 from shivx.errors import ModelUnavailable, UnknownPair
+from shivx.identity import Tier
+from shivx.jobs.record import Job
 from shivx.ml.kinds import MODELS
 from shivx.ml.rendering import render_models, render_prediction
 from shivx.render import render_batch
@@ -20,6 +26,7 @@ from shivx.services.predictions import DEFAULT
 from shivx.wiring import Services, services_of
 
 ml = Blueprint("ml", __name__, url_prefix="/api/ml")
+admins_only = requires(Tier.ADMIN, scope="admin")
 
 LISTING = CachePolicy(ttl=1, name="model_listing")
 """Versions come and go by commands too, of which no process is told."""
@@ -81,3 +88,41 @@ def get_predictions() -> Response:
     if served and all(isinstance(error, UnknownPair) for error in failed.values()):
         return answer(body, freshness, services.policies.predictions)
     return broken_batch(body, freshness, failed.values(), batch_status(len(items), errors.values()))
+
+
+@ml.post("/models/<name>/retrain")
+@admins_only
+def retrain_model(name: str) -> Response:
+    """Train a model in a process of its own; the answer says where to see how far it is."""
+    Query(request.environ).finish()
+    with audited_change("ml.retrain", name):
+        job = _services().retraining.start(name)
+    response = _told(job)
+    response.status_code = 202
+    response.headers["Location"] = url_for("ml.get_job", job=job.id)
+    return response
+
+
+@ml.get("/jobs/<job>")
+@admins_only
+def get_job(job: str) -> Response:
+    """Return how far a training is, what it found, or why it failed."""
+    Query(request.environ).finish()
+    found = _services().jobs.get(job)
+    record("admin.read", Recorded.READ)
+    return _told(found)
+
+
+@ml.delete("/jobs/<job>")
+@admins_only
+def cancel_job(job: str) -> Response:
+    """Cancel a training unless it has ended, or is putting its version in place; return what became of it."""
+    Query(request.environ).finish()
+    with audited_change("ml.cancel", job):
+        return _told(_services().jobs.cancel(job))
+
+
+def _told(job: Job) -> Response:
+    response = jsonify(to_builtins(job))
+    response.headers["Cache-Control"] = "no-store"
+    return response

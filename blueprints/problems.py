@@ -28,6 +28,7 @@ from shivx.errors import (
     OriginInvalid,
     Refused,
     TooManyRequests,
+    UnknownJob,
     UnknownModel,
     UnknownPair,
     UnknownSource,
@@ -64,6 +65,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "unknown_token": Kind(404, "Unknown token", "The source does not know this token symbol."),
     "unknown_model": Kind(404, "Unknown model", "There is no such model. GET /api/ml/models lists those."),
+    "unknown_job": Kind(404, "Unknown job", "There is no such job, or it was over more than a day ago."),
     "method_not_allowed": Kind(
         405, "Method not allowed", "The route exists, not with this method; the Allow header lists those."
     ),
@@ -114,6 +116,7 @@ _BY_ERROR: Mapping[type[Exception], str] = {
     UnknownPair: "unknown_pair",
     UnknownToken: "unknown_token",
     UnknownModel: "unknown_model",
+    UnknownJob: "unknown_job",
     NotFound: "not_found",
     NotComputable: "not_computable",
     Refused: "unauthenticated",
@@ -132,12 +135,25 @@ MAPPED_ERRORS = tuple(_BY_ERROR)
 """Errors that have a problem of their own. Any other exception is a bug: a 500."""
 
 _OF_SOME_ROUTES = frozenset(
-    {"unknown_pair", "unknown_token", "unknown_model", "origin_unavailable", "model_unavailable"}
+    {
+        "unknown_pair",
+        "unknown_token",
+        "unknown_model",
+        "unknown_job",
+        "origin_unavailable",
+        "model_unavailable",
+    }
 )
 _BY_STATUS: Mapping[int, str] = {
     kind.status: code for code, kind in KINDS.items() if code not in _OF_SOME_ROUTES
 }
-_PARAMETERS = {UnknownPair: "pair", UnknownToken: "symbol", UnknownSource: "source", UnknownModel: "model"}
+_PARAMETERS = {
+    UnknownPair: "pair",
+    UnknownToken: "symbol",
+    UnknownSource: "source",
+    UnknownModel: "model",
+    UnknownJob: "job",
+}
 
 
 def problem(error: Exception, parameter: str | None = None) -> dict[str, object]:

@@ -8,7 +8,8 @@ ShivxError
 │   ├── UnknownPair          this source does not trade the pair
 │   ├── UnknownToken         this source does not know the symbol
 │   ├── UnknownSource        the source is not configured
-│   └── UnknownModel         there is no model, or version of one, of that name
+│   ├── UnknownModel         there is no model, or version of one, of that name
+│   └── UnknownJob           there is no job of that id, or no more
 ├── NotComputable            the request is well formed, this source cannot answer it
 ├── Refused                  the credentials that came with a request are not valid (any more)
 ├── Forbidden                who asks is known, and may not do this
@@ -78,6 +79,10 @@ class UnknownSource(NotFound):
 
 class UnknownModel(NotFound):
     """There is no model, or no version of one, of this name."""
+
+
+class UnknownJob(NotFound):
+    """There is no job of this id, or it was over too long ago."""
 
 
 class NotComputable(ShivxError):

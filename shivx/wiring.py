@@ -18,7 +18,9 @@ from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.invalidation_rules import InvalidationRules
+from shivx.jobs.store import Jobs
 from shivx.ml.registry import Registry
+from shivx.ml.retraining import Retraining
 from shivx.ml.sessions import Sessions as Models
 from shivx.providers.measured import MeasuredProvider
 from shivx.services import (
@@ -56,6 +58,8 @@ class Services:
     audit: Audit
     sessions: Sessions
     rules: InvalidationRules
+    jobs: Jobs
+    retraining: Retraining
     cdn: Cdn | None = None
 
     @property
@@ -70,6 +74,7 @@ class Services:
 
     def close(self) -> None:
         """Let loads under way end, stop the threads, close the connections to Redis and the database."""
+        self.retraining.close()
         self.limiter.close()
         self.state.close()
         if self.state is not self.cache:
@@ -103,6 +108,8 @@ def wire(app: Flask, settings: Settings) -> Services:
     sessions = open_sessions(app, settings, state, lambda: services_of(app).access.accounts)
     access = open_access(app, settings, cache, limiter=limiter, sessions=sessions.reader)
     audit = _audit(settings, access)
+    predictions = _predictions(settings, cache, market, candles, policies)
+    jobs = Jobs(state.gateway, settings.cache_namespace)
     cdn = open_cdn(settings, cache)
     services = Services(
         settings,
@@ -110,7 +117,7 @@ def wire(app: Flask, settings: Settings) -> Services:
         market,
         candles,
         indicators,
-        _predictions(settings, cache, market, candles, policies),
+        predictions,
         policies,
         providers,
         access,
@@ -119,6 +126,8 @@ def wire(app: Flask, settings: Settings) -> Services:
         audit,
         sessions,
         rules,
+        jobs,
+        Retraining(jobs, predictions.sessions.registry),
         cdn,
     )
     app.extensions[EXTENSION_KEY] = services

@@ -73,6 +73,7 @@ class GunicornService:
             "SHIVX_BIND": self._bind,
             "WEB_CONCURRENCY": str(workers),
             "SHIVX_LIMIT_ANONYMOUS": "1000000",  # tests that ask often are not about limits
+            "SHIVX_CACHE_WARMING_ENABLED": "false",  # nor about models, which would be trained
             **(env or {}),
         }
         self._options = [*(["--worker-class", worker_class] if worker_class else []), *options]

@@ -12,6 +12,8 @@ from cache_ext.testing import FakeClock
 from shivx.identity import Tier
 from tests.accounts_stage import PASSWORD
 from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
+from tests.processes import processes
+from tests.waiting import until
 
 READS = {"GET", "HEAD", "OPTIONS"}
 CHANGES: dict[tuple[str, str], tuple[Any, str]] = {
@@ -20,10 +22,13 @@ CHANGES: dict[tuple[str, str], tuple[Any, str]] = {
     ("POST", "/api/auth/keys"): ({"name": "bot"}, "keys.create"),
     ("DELETE", "/api/auth/keys/<int:key>"): (None, "keys.revoke"),
     ("POST", "/api/events"): ({"type": "token_updated", "symbol": "BTC"}, "events.post"),
+    ("POST", "/api/ml/models/<name>/retrain"): (None, "ml.retrain"),
+    ("DELETE", "/api/ml/jobs/<job>"): (None, "ml.cancel"),
     ("DELETE", "/api/auth/sessions"): (None, "sessions.revoke_all"),
     ("DELETE", "/api/auth/sessions/<session>"): (None, "sessions.revoke"),
 }
-"""By method and rule: a body, and the action that the audit has to name. A new route belongs here."""
+"""By method and rule: a body, and the action that the audit has to name. A new route belongs here; what ends
+something behind what begins it."""
 COUNTED = {("POST", "/api/auth/login"): "auth.login", ("POST", "/api/auth/logout"): "auth.logout"}
 """What must be possible while nothing can be recorded."""
 
@@ -51,17 +56,33 @@ def told(site: Site) -> list[tuple[str, str]]:
     return [(row.event.action, row.event.outcome) for row in reversed(site.services.audit.page(100).rows)]
 
 
-def test_every_route_that_changes_something_is_recorded(site: Site) -> None:
+def test_every_route_that_changes_something_is_recorded(
+    site: Site, redis_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is meant and what came of it are two rows, whoever added the route."""
+    for name, value in {
+        "REDIS_URL": redis_url,
+        "CACHE_NAMESPACE": namespace,
+        "INSTANCE_DIR": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(f"SHIVX_{name}", value)  # for the process that trains
     assert changing(site) == CHANGES.keys() | COUNTED.keys()
     root = site.app.test_client()
     assert root.post("/api/auth/login", json={"username": "root", "password": PASSWORD}).status_code == 200
-    key = 0
+    made = job = ""
     for (method, rule), (body, action) in CHANGES.items():
         (session,) = root.get("/api/auth/sessions").json["sessions"]
-        path = rule.replace("<int:key>", str(key)).replace("<session>", session["id"])
+        path = rule.replace("<session>", session["id"]).replace("<name>", "direction")
+        for latest in ("<int:key>", "<job>"):
+            path = path.replace(latest, str(made))
         before = told(site)
         answer = root.open(path, method=method, json=body)
         assert 200 <= answer.status_code < 300, (path, answer.text)
-        key = (answer.json or {}).get("id", key)
+        made = (answer.json or {}).get("id", made)
+        job = made if rule.endswith("retrain") else job
         assert told(site) == [*before, (action, "intended"), (action, "done")], path
+    until(
+        lambda: not any(f"--job {job}" in each.command for each in processes()),
+        "the training has ended",
+        30.0,
+    )

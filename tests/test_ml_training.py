@@ -13,11 +13,11 @@ import pytest
 
 from shivx.app import create_app
 from shivx.indicators.prices import Floats
-from shivx.ml import train
 from shivx.ml.dataset import AHEAD, LookAhead, rows_of, split
 from shivx.ml.export import to_onnx
 from shivx.ml.features import FEATURES_VERSION, LENGTH, NAMES, SPECS, matrix, vector, version_of
 from shivx.ml.judging import prior_of, scores, verdict
+from shivx.ml.making import train
 from shivx.ml.registry import Registry
 from shivx.ml.sessions import OpenModel
 from shivx.ml.training import as_served, learn
@@ -133,13 +133,13 @@ def test_later_versions_serve_only_if_better(
 def test_a_first_training_serves_at_once(tmp_path: Path) -> None:
     """From the candles of the simulated market to a prediction."""
     with open_site(settings_for(model_dir=tmp_path)) as site:
-        made = train.train(site.services, "direction", "simulated", [PAIR])
+        made = train(site.services, "direction", "simulated", [PAIR])
         assert (made["activated"], made["reason"]) == (True, "it is the first")
         answer = site.get(f"/api/ml/predict/{PAIR}")
         assert answer.json["version"] == made["version"]
         assert answer.json["beats_naive"] == made["beats_naive"]
         assert sum(answer.json["probabilities"].values()) == pytest.approx(1.0)
-        again = train.train(site.services, "direction", "simulated", [PAIR])
+        again = train(site.services, "direction", "simulated", [PAIR])
         assert (again["version"], again["activated"]) == (made["version"], False)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shivx.errors import ShivxError
 from shivx.indicators.prices import Floats, Prices, Whole
 from shivx.ml.features import LENGTH
 from shivx.models import Candle, Pair
@@ -25,7 +26,7 @@ HELD_OUT = 0.25
 Make = Callable[[Sequence[Candle]], Floats]
 
 
-class LookAhead(Exception):
+class LookAhead(ShivxError):
     """Features of a candle change with later ones: what is learnt from them cannot be known in time."""
 
 

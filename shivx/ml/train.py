@@ -1,61 +1,61 @@
 """The process that trains a model: ``python -m shivx.ml.train NAME``.
 
 It writes JSON lines: ``{"progress", "step"}`` as it goes on, ``{"result"}`` or ``{"error"}`` at the end.
+It is a job (see `shivx.jobs`), so only one at a time trains a model.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import signal
+import os
 import sys
-import time
-from datetime import UTC, datetime
-from typing import NoReturn
 
-import numpy as np
-
+from cache_ext.errors import StoreUnavailable
 from shivx.app import create_app
-from shivx.errors import ModelUnavailable, ShivxError
-from shivx.indicators.prices import Floats
-from shivx.ml.dataset import AHEAD, LookAhead, Rows, rows_of, split
-from shivx.ml.export import to_onnx
-from shivx.ml.features import FEATURES_VERSION, LENGTH, NAMES, TIMEFRAME, matrix
-from shivx.ml.judging import prior_of, scores, verdict
+from shivx.errors import ShivxError
+from shivx.jobs.report import Report
+from shivx.jobs.store import new_id
 from shivx.ml.kinds import MODELS
-from shivx.ml.manifest import Manifest
-from shivx.ml.sessions import OpenModel, Sessions
-from shivx.ml.training import learn
-from shivx.models import Candle, Pair
+from shivx.ml.making import train
 from shivx.pairs import parse_pair
-from shivx.wiring import Services, services_of
+from shivx.wiring import services_of
 
-CANDLES = 3000
-"""Of each pair: a third of a year, which simulated and real exchanges can give at least in part."""
-LEAST_ROWS = 500
-
-
-class TooLittle(ShivxError):
-    """There is not enough to learn from."""
+NICENESS = 10
+"""Those who serve go first."""
 
 
 def main() -> int:
     """Train, judge, keep and perhaps activate; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=[*MODELS])
-    parser.add_argument("--source")
-    parser.add_argument("--pairs")
-    parser.add_argument("--force", action="store_true")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _end)
+    options = _parser().parse_args()
+    os.nice(NICENESS)
     services = services_of(create_app())
     source = options.source or services.market.sources[0]
     named = options.pairs.split(",") if options.pairs else services.settings.warm_pairs
+    job = options.job or new_id(options.name)
     try:
-        pairs = [parse_pair(each, "pairs") for each in named]
-        _say(result=train(services, options.name, source, pairs, force=options.force))
-    except (ShivxError, LookAhead) as error:
+        if options.job is None:
+            services.jobs.begin(job)
+        report = Report(services.jobs, job, options.service)
+        with report.telling() as done:
+
+            def tell(share: float, step: str) -> None:
+                report.progress(share)
+                _say(progress=share, step=step)
+
+            pairs = [parse_pair(each, "pairs") for each in named]
+            result = train(
+                services,
+                options.name,
+                source,
+                pairs,
+                force=options.force,
+                tell=tell,
+                settle=report.settle,
+            )
+            done(result)
+        _say(result=result)
+    except (ShivxError, StoreUnavailable) as error:
         _say(error=str(error))
         return 1
     finally:
@@ -63,109 +63,19 @@ def main() -> int:
     return 0
 
 
-def train(
-    services: Services, name: str, source: str, pairs: list[Pair], *, force: bool = False
-) -> dict[str, object]:
-    """Train the model *name* on what *source* gives of *pairs*; return what became of it.
-
-    Raises:
-        TooLittle: there are too few candles.
-        ShivxError: the source gives none.
-    """
-    candles = {}
-    for number, pair in enumerate(pairs):
-        _say(progress=round(0.6 * number / len(pairs), 3), step=f"candles of {pair}")
-        candles[pair] = _candles(services, source, pair)
-    _say(progress=0.6, step="learning")
-    if not any(candles.values()):
-        raise TooLittle(f"{source} has no candles of {', '.join(pairs)}")
-    learning, held_out = split(rows_of(name, {pair: each for pair, each in candles.items() if each}, matrix))
-    if min(len(learning.times), len(held_out.times)) < LEAST_ROWS // 4 or len(learning.times) < LEAST_ROWS:
-        raise TooLittle(f"{len(learning.times)} and {len(held_out.times)} rows are too few")
-    model = to_onnx(learn(learning, len(MODELS[name].classes)).dump_model())
-    _say(progress=0.9, step="judging")
-    manifest = _judged(name, model, learning, held_out, source, pairs)
-    sessions = services.predictions.sessions
-    sessions.registry.add(manifest, model)
-    active = _active_loss(sessions, name, held_out)
-    chosen, reason = verdict(manifest.metrics["log_loss"], manifest.prior["log_loss"], active, force=force)
-    if chosen:
-        sessions.registry.point_to(name, manifest.version)
-        services.events.emit("model_retrained", {"model": name})
-    return {
-        "version": manifest.version,
-        "activated": chosen,
-        "reason": reason,
-        "metrics": manifest.metrics,
-        "prior": manifest.prior,
-        "beats_naive": manifest.beats_naive,
-    }
-
-
-def _candles(services: Services, source: str, pair: Pair) -> tuple[Candle, ...]:
-    until = services.candles.closed_until(TIMEFRAME)
-    since = until - CANDLES * LENGTH
-    return services.candles.candles(source, pair, TIMEFRAME, since, until, closed=True).fact.candles.candles
-
-
-def _judged(
-    name: str, model: bytes, learning: Rows, held_out: Rows, source: str, pairs: list[Pair]
-) -> Manifest:
-    """Return the manifest of *model*, judged by what it had not seen."""
-    kind = MODELS[name]
-    digest = hashlib.sha256(model).hexdigest()
-    until = int(held_out.times[-1]) + (1 + AHEAD) * LENGTH
-    ended = datetime.fromtimestamp(until / 1000, UTC)
-    prior = prior_of(learning.classes, len(kind.classes))
-    manifest = Manifest(
-        name=name,
-        version=f"{ended:%Y%m%dT%H%M%SZ}-{digest[:8]}",
-        kind=name,
-        classes=kind.classes,
-        horizon_seconds=kind.horizon_seconds,
-        features_version=FEATURES_VERSION,
-        feature_names=NAMES,
-        trained_at=time.time(),
-        data_from=int(learning.times[0]) / 1000,
-        data_until=until / 1000,
-        source=source,
-        pairs=tuple(pairs),
-        rows={"train": len(learning.times), "held_out": len(held_out.times)},
-        metrics={},
-        prior=scores(np.tile(prior, (len(held_out.times), 1)), held_out.classes),
-        beats_naive=False,
-        moves=tuple(_mean_move(learning, number) for number in range(len(kind.classes))),
-        model_sha256=digest,
-        model_bytes=len(model),
-    )
-    return manifest.judged(_scores(OpenModel(manifest, model), held_out))
-
-
-def _active_loss(sessions: Sessions, name: str, held_out: Rows) -> float | None:
-    """Return the log-loss of the version that serves now on the same rows; None if none can."""
-    try:
-        opened = sessions.opened(name, sessions.serving(name))
-    except ModelUnavailable:
-        return None
-    return _scores(opened, held_out)["log_loss"]
-
-
-def _scores(opened: OpenModel, rows: Rows) -> dict[str, float]:
-    probabilities: Floats = np.array(opened.predict(rows.features), np.float64)
-    return scores(probabilities, rows.classes)
-
-
-def _mean_move(rows: Rows, number: int) -> float:
-    mine = rows.moves[rows.classes == number]
-    return float(mine.mean()) if len(mine) else 0.0
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=[*MODELS])
+    parser.add_argument("--source")
+    parser.add_argument("--pairs")
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--job", help="of which this is the process; one of its own if not given")
+    parser.add_argument("--service", type=int, help="the process without which the training ends")
+    return parser
 
 
 def _say(**line: object) -> None:
     print(json.dumps(line), flush=True)  # noqa: T201
-
-
-def _end(*_: object) -> NoReturn:
-    raise SystemExit(1)
 
 
 if __name__ == "__main__":
