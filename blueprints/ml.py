@@ -95,7 +95,7 @@ def get_predictions() -> Response:
 def retrain_model(name: str) -> Response:
     """Train a model in a process of its own; the answer says where to see how far it is."""
     Query(request.environ).finish()
-    with audited_change("ml.retrain", name):
+    with audited_change("models.train", name):
         job = _services().retraining.start(name)
     response = _told(job)
     response.status_code = 202
@@ -108,7 +108,7 @@ def retrain_model(name: str) -> Response:
 def get_job(job: str) -> Response:
     """Return how far a training is, what it found, or why it failed."""
     Query(request.environ).finish()
-    found = _services().jobs.get(job)
+    found = _services().retraining.jobs.get(job)
     record("admin.read", Recorded.READ)
     return _told(found)
 
@@ -118,8 +118,8 @@ def get_job(job: str) -> Response:
 def cancel_job(job: str) -> Response:
     """Cancel a training unless it has ended, or is putting its version in place; return what became of it."""
     Query(request.environ).finish()
-    with audited_change("ml.cancel", job):
-        return _told(_services().jobs.cancel(job))
+    with audited_change("models.cancel", job):
+        return _told(_services().retraining.jobs.cancel(job))
 
 
 def _told(job: Job) -> Response:

@@ -58,7 +58,6 @@ class Services:
     audit: Audit
     sessions: Sessions
     rules: InvalidationRules
-    jobs: Jobs
     retraining: Retraining
     cdn: Cdn | None = None
 
@@ -109,7 +108,6 @@ def wire(app: Flask, settings: Settings) -> Services:
     access = open_access(app, settings, cache, limiter=limiter, sessions=sessions.reader)
     audit = _audit(settings, access)
     predictions = _predictions(settings, cache, market, candles, policies)
-    jobs = Jobs(state.gateway, settings.cache_namespace)
     cdn = open_cdn(settings, cache)
     services = Services(
         settings,
@@ -126,8 +124,7 @@ def wire(app: Flask, settings: Settings) -> Services:
         audit,
         sessions,
         rules,
-        jobs,
-        Retraining(jobs, predictions.sessions.registry),
+        Retraining(Jobs(state.gateway, settings.cache_namespace), predictions.sessions.registry),
         cdn,
     )
     app.extensions[EXTENSION_KEY] = services

@@ -22,8 +22,8 @@ CHANGES: dict[tuple[str, str], tuple[Any, str]] = {
     ("POST", "/api/auth/keys"): ({"name": "bot"}, "keys.create"),
     ("DELETE", "/api/auth/keys/<int:key>"): (None, "keys.revoke"),
     ("POST", "/api/events"): ({"type": "token_updated", "symbol": "BTC"}, "events.post"),
-    ("POST", "/api/ml/models/<name>/retrain"): (None, "ml.retrain"),
-    ("DELETE", "/api/ml/jobs/<job>"): (None, "ml.cancel"),
+    ("POST", "/api/ml/models/<name>/retrain"): (None, "models.train"),
+    ("DELETE", "/api/ml/jobs/<job>"): (None, "models.cancel"),
     ("DELETE", "/api/auth/sessions"): (None, "sessions.revoke_all"),
     ("DELETE", "/api/auth/sessions/<session>"): (None, "sessions.revoke"),
 }

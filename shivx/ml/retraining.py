@@ -33,7 +33,7 @@ class Retraining:
     """
 
     def __init__(self, jobs: Jobs, registry: Registry) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
         self._registry = registry
         self._service = os.getpid()
         self._closed = threading.Event()
@@ -53,13 +53,13 @@ class Retraining:
         if name not in MODELS:
             raise UnknownModel(f"there is no model {name!r} that is trained; {', '.join(MODELS)}")
         job = new_id(name)
-        self._jobs.begin(job)
+        self.jobs.begin(job)
         try:
             start(PROGRAM, name, "--job", job, "--service", str(self._service))
         except OSError as error:
-            self._jobs.fail(job, f"no process could be started: {error.strerror}")
+            self.jobs.fail(job, f"no process could be started: {error.strerror}")
             raise
-        return self._jobs.get(job)
+        return self.jobs.get(job)
 
     def begin_first(self) -> None:
         """Train what has no version yet, one model after the other, while this process serves.
@@ -85,10 +85,10 @@ class Retraining:
 
     def _start_one(self, untrained: list[str]) -> None:
         """Start the training of the first model that nobody has tried lately, unless one runs."""
-        if any(self._jobs.running(name) for name in untrained):
+        if any(self.jobs.running(name) for name in untrained):
             return
         for name in untrained:
-            if self._jobs.claim(name, AGAIN_SECONDS):
+            if self.jobs.claim(name, AGAIN_SECONDS):
                 log.info("the model %s has no version yet: training the first", name)
                 with contextlib.suppress(Conflict):
                     self.start(name)

@@ -35,8 +35,8 @@ def main() -> int:
     job = options.job or new_id(options.name)
     try:
         if options.job is None:
-            services.jobs.begin(job)
-        report = Report(services.jobs, job, options.service)
+            services.retraining.jobs.begin(job)
+        report = Report(services.retraining.jobs, job, options.service)
         with report.telling() as done:
 
             def tell(share: float, step: str) -> None:
