@@ -16,6 +16,7 @@ from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import ConfigurationError as BadName
 from cache_ext.http_cache.keys import Place, Places
 from cache_ext.keys import check_name
+from cache_ext.stats.reporting import report_of
 from shivx.audit.events import Event, Outcome, Row
 from shivx.cursors import encode_cursor
 from shivx.errors import InvalidParameter, InvalidRequest
@@ -75,6 +76,15 @@ def list_audit() -> Response:
     entries = [*(_open(event) for event in page.open), *(_closed(row) for row in page.rows)]
     following = None if page.next is None else encode_cursor(AuditPosition(page.next))
     return jsonify(entries=entries, next=following)
+
+
+@admin.get("/cache/stats")
+@admins_only
+def stats() -> Response:
+    """Return what was counted of each cache and in all, by all workers of all instances."""
+    Query(request.environ).finish()
+    record("admin.read", Outcome.READ)
+    return jsonify(to_builtins(report_of(services_of(current_app).cache)))
 
 
 @admin.post("/cache/invalidate")

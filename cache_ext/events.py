@@ -155,10 +155,11 @@ def unheard(signal: Signal, event: Happening) -> None:
     """Announce to nobody: for parts that belong to no cache."""
 
 
-def evictions(announce: Announce) -> Callable[[str, int], None]:
-    """Return what announces that the value of a key, of so many bytes, had to go."""
+def evictions(announce: Announce, count: Callable[[str], None]) -> Callable[[str, int], None]:
+    """Return what announces that the value of a key, of so many bytes, had to go, and has it counted."""
 
     def evicted(key: str, size: int) -> None:
+        count(key)
         if evict.receivers:
             announce(evict, Evicted(key, size))
 

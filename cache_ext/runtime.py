@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from cache_ext import events, metrics
 from cache_ext.codec.entries import EntryCodec
 from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.backplane import Backplane, Trust
 from cache_ext.coherence.effects import Effects
-from cache_ext.coherence.journal import Journal
-from cache_ext.coherence.outbox import Outbox
+from cache_ext.errors import StoreUnavailable
 from cache_ext.gauges import set_gauges
 from cache_ext.hooks.emitting import Hooks
 from cache_ext.hooks.registry import Registry
@@ -31,14 +30,16 @@ from cache_ext.loading.origin import Origin
 from cache_ext.loading.putting import Putter
 from cache_ext.loading.refreshing import Refresher
 from cache_ext.loading.upkeep import Leases, Upkeep
+from cache_ext.parts import make_outbox, make_store, meeting_folder
 from cache_ext.reading.looking import Looks
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.reader import Reader
 from cache_ext.settings import CacheSettings
-from cache_ext.stores.base import Store
-from cache_ext.stores.local import LocalStore, NullStore
+from cache_ext.stats.counts import Counts
+from cache_ext.stats.members import describer
+from cache_ext.stats.own import OwnStats
+from cache_ext.stores.local import NullStore
 from cache_ext.stores.redis import RedisStore
-from cache_ext.tally import Reads
 from cache_ext.transport.budget import current_budget
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
@@ -76,15 +77,18 @@ class Runtime:
         self.monotonic = monotonic
         self.announce = announce
         self.gateway = gateway
+        self.counts = Counts()
+        self.tally = self.counts.reads
         if gateway is not None:
+            gateway.trips = self.counts.trips
             gateway.breaker.reset(events.circuit_changes(announce))
         self.keyspace = KeySpace(settings.namespace)
-        self.store: Store = self._make_store()
+        self.store = make_store(settings, gateway, self.keyspace)
         l1_bytes = 0 if isinstance(self.store, NullStore) else settings.l1_max_bytes
-        self.near = NearCache(l1_bytes, monotonic, events.evictions(announce))
+        self.near = NearCache(l1_bytes, monotonic, events.evictions(announce, self.counts.evicted))
         self.flights = Flights()
         self.effects = Effects(self.near, self.flights, monotonic, self._wake, announce, self.store.name)
-        self.outbox = self._make_outbox()
+        self.outbox = make_outbox(settings, gateway, self.effects.queued, monotonic)
         self._leases = Leases()
         self._backplane: Backplane | None = None
         self._upkeep: Upkeep | None = None
@@ -94,10 +98,12 @@ class Runtime:
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
         self.failures = Failures(monotonic)
-        self.tally = Reads()
         self._timed = Background(MAX_TIMED, "cache-ext-load")
         self.refreshes = Background(MAX_REFRESHES, "cache-ext-refresh")
         self._make_loading(codec)
+        describe = describer(settings, gateway, self.near, self.trust, self.counts, monotonic)
+        told = gateway if settings.monitoring else None
+        self.stats = OwnStats(told, self.keyspace, self.counts, describe, monotonic)
 
     def _make_loading(self, codec: EntryCodec) -> None:
         """Join what loads and stores."""
@@ -114,6 +120,7 @@ class Runtime:
             self.outbox,
             self.trust,
             self.monotonic,
+            self.counts.coalesced,
         )
         self.putter = Putter(
             self.store,
@@ -125,7 +132,9 @@ class Runtime:
             self.outbox,
             self.monotonic,
         )
-        self.refresher = Refresher(self.loading, self.flights, self.failures, self.refreshes)
+        self.refresher = Refresher(
+            self.loading, self.flights, self.failures, self.refreshes, self.monotonic, self.counts.refreshed
+        )
 
     def start(self, patient: bool = False) -> None:
         """Start the threads, once, and wait until Redis was asked whether it answers.
@@ -178,6 +187,8 @@ class Runtime:
                 if self._backplane is not None:
                     self._backplane.stop()
                 self._upkeep.stop()
+                with suppress(StoreUnavailable):
+                    self.stats.leave()
         self.outbox.close()
         if self.gateway is not None:
             self.gateway.close()
@@ -194,26 +205,12 @@ class Runtime:
         if self.hooks is not None:
             self.hooks.wake(*names)
 
-    def _make_store(self) -> Store:
-        if not self.settings.enabled or self.settings.redis_url == "null://":
-            return NullStore()
-        return LocalStore() if self.gateway is None else RedisStore(self.gateway, self.keyspace)
-
-    def _make_outbox(self) -> Outbox:
-        folder = self._host_folder()
-        journal = Journal(folder / "journal") if folder else None
-        return Outbox(journal, self.effects.queued, self.monotonic)
-
     def _make_origin(self, codec: EntryCodec) -> HostOrigin:
         late = LateTags(self.store, self.trust.positions)
-        origin = Origin(self.reader, codec, late, self.monotonic, self.announce)
-        folder = self._host_folder()
+        origin = Origin(self.reader, codec, late, self.monotonic, self.announce, self.counts.loaded)
+        folder = meeting_folder(self.settings, self.gateway)
         self._leftovers = Leftovers(folder, codec, self.monotonic) if folder else None
         return HostOrigin(origin, self._leftovers, self.reader, self.near, self.outbox, self.monotonic)
-
-    def _host_folder(self) -> Path | None:
-        """Return where the processes of this host meet, None if they do not."""
-        return None if self.gateway is None else self.settings.meeting_place
 
     def _make_trust(self) -> Trust:
         if self.gateway is None or not isinstance(self.store, RedisStore):
@@ -246,3 +243,5 @@ class Runtime:
             set_gauges(self.gateway, self.near)
         if self.hooks is not None:
             self.hooks.tick()
+        with suppress(StoreUnavailable):
+            self.stats.tick()

@@ -15,33 +15,41 @@ from cache_ext import metrics
 class _Cell:
     """One number. `add` is atomic: it is a single call into C."""
 
-    __slots__ = ("_looks", "_told", "_total", "add")
+    __slots__ = ("_counter", "_looks", "_told", "add")
 
     def __init__(self, counter: Any) -> None:
         self.add: Callable[[], int] = count().__next__
-        self._total = counter
+        self._counter = counter
         self._looks = 0
         self._told = 0
 
-    def tell(self) -> None:
-        """Bring what was added since the last time to the counter."""
+    def look(self) -> int:
+        """Return what was added in all."""
         added = self.add() - self._looks  # looking adds one as well
         self._looks += 1
-        if added > self._told:
-            self._total.inc(added - self._told)
+        return added
+
+    def tell(self) -> None:
+        """Bring what was added since the last time to the counter."""
+        if (added := self.look()) > self._told:
+            self._counter.inc(added - self._told)
             self._told = added
 
 
 class Tally:
-    """What one part of this process counts for *counter*, by the values of its labels.
+    """What one part of this process counts, by the values of labels.
 
     A child after a fork begins at nothing: what its parent has not told yet the parent tells.
+
+    Args:
+        counter: is told now and then; None if nobody is.
     """
 
-    def __init__(self, counter: metrics.Tallied) -> None:
+    def __init__(self, counter: metrics.Tallied | None = None) -> None:
         self._counter = counter
         self._begin()
-        counter.tallies.add(self)
+        if counter is not None:
+            counter.tallies.add(self)
         myself = weakref.ref(self)
 
         def after_fork() -> None:
@@ -68,11 +76,17 @@ class Tally:
             for cell in self._cells.values():
                 cell.tell()
 
+    def totals(self) -> dict[tuple[str, ...], int]:
+        """Return what was counted in all."""
+        with self._lock:
+            return {labels: cell.look() for labels, cell in self._cells.items()}
+
     def _cell(self, labels: tuple[str, ...]) -> _Cell:
         with self._lock:
             cell = self._cells.get(labels)
             if cell is None:
-                cell = self._cells[labels] = _Cell(self._counter.labels(*labels))
+                told = None if self._counter is None else self._counter.labels(*labels)
+                cell = self._cells[labels] = _Cell(told)
             return cell
 
 

@@ -32,15 +32,16 @@ class Flight:
     """One load under way. `outcome` is set before `done`.
 
     `wake` is set when another process ended its load of the same key. `blind` is set if it was loaded
-    without the store, so that nobody else can know better.
+    without the store, so that nobody else can know better; `awaited` if another process was at it already.
     """
 
-    __slots__ = ("blind", "done", "key", "outcome", "since", "tags", "wake")
+    __slots__ = ("awaited", "blind", "done", "key", "outcome", "since", "tags", "wake")
 
     def __init__(self, key: str, tags: Collection[str], since: Moment) -> None:
         self.key = key
         self.tags = frozenset(tags)
         self.since = since
+        self.awaited = False
         self.blind = False
         self.done = threading.Event()
         self.wake = threading.Event()

@@ -40,6 +40,7 @@ class Loading:
         outbox: Outbox,
         trust: Trust,
         monotonic: Callable[[], float],
+        coalesced: Callable[[str], None],
     ) -> None:
         self._store = store
         self._near = near
@@ -50,6 +51,7 @@ class Loading:
         self._outbox = outbox
         self._trust = trust
         self._monotonic = monotonic
+        self._coalesced = coalesced
 
     def load(
         self,
@@ -76,6 +78,8 @@ class Loading:
         for key in seen:
             flight, leads = self._flights.board(key, job.tags_of[key], boarding)
             (led if leads else joined)[key] = flight
+            if not leads and not again:
+                self._coalesced(job.policy.name)
         if led and patience is None:
             self.lead(led, seen, job)
         elif led and patience is not None:
@@ -205,6 +209,9 @@ class Loading:
     ) -> None:
         """Wait until other processes end their loads of *busy*, or their leases end."""
         for key, left in busy.items():
+            if not aloft[key].awaited:
+                aloft[key].awaited = True
+                self._coalesced(job.policy.name)
             hears = self._monotonic() < self._trust.live_until
             aloft[key].wake.wait(left if hears else min(left, DEAF_PATIENCE))
         tags_of = {key: job.tags_of[key] for key in busy}

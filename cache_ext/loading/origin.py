@@ -96,10 +96,15 @@ class _Return:
         return self.departure.of(tag) or self.late.get(tag, _UNKNOWN)
 
 
+def _uncounted(keys: tuple[str, ...], cache: str, took: float) -> None:
+    """Count nothing."""
+
+
 class Origin:
     """Calls loaders.
 
     Args:
+        count: is told of each load: its keys, the cache, the seconds that it took.
         chance: returns random numbers from 0 to 1, for the jitter.
     """
 
@@ -110,6 +115,7 @@ class Origin:
         late: LateTags,
         monotonic: Callable[[], float],
         announce: events.Announce = events.unheard,
+        count: Callable[[tuple[str, ...], str, float], None] = _uncounted,
         chance: Callable[[], float] = _chance,
     ) -> None:
         self._announce = announce
@@ -117,6 +123,7 @@ class Origin:
         self._codec = codec
         self._late = late
         self._monotonic = monotonic
+        self._count = count
         self._chance = chance
 
     def call(self, keys: Sequence[str], job: Job, departure: Departure) -> dict[str, Slot | Exception]:
@@ -137,6 +144,7 @@ class Origin:
             wrong = TypeError(f"a loader of many returns a mapping, not a {type(values).__name__}")
             return dict.fromkeys(keys, wrong)
         metrics.load_duration.labels(job.policy.name).observe(took)
+        self._count(tuple(keys), job.policy.name, took)
         answers = {key: answer_of(values.get(key, NotLoaded(key)), job.previous.get(key)) for key in keys}
         late = self._late_versions(answers.values(), job, departure)
         came = _Return(job, departure, frame, took, late)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from functools import partial
 
 from cache_ext.loading.background import Background
@@ -18,15 +19,25 @@ class Refresher:
 
     Args:
         background: bounds them; beyond that readers keep the value they have a little longer.
+        monotonic: the clock, seconds.
+        early: is told the cache of each that begins while the value is fresh.
     """
 
     def __init__(
-        self, loading: Loading, flights: Flights, failures: Failures, background: Background
+        self,
+        loading: Loading,
+        flights: Flights,
+        failures: Failures,
+        background: Background,
+        monotonic: Callable[[], float],
+        early: Callable[[str], None],
     ) -> None:
         self._loading = loading
         self._flights = flights
         self._failures = failures
         self._background = background
+        self._monotonic = monotonic
+        self._early = early
 
     def refresh(self, slot: Slot, job: Job) -> None:
         """Load the key of *slot* anew, unless somebody does or did a moment ago. Returns at once."""
@@ -41,3 +52,5 @@ class Refresher:
         # In a context of its own: what is refreshed is no part of the load or request that asked for it.
         if not contextvars.Context().run(self._background.run, lead):
             self._loading.abandon([flight])
+        elif self._monotonic() < slot.fresh_until:
+            self._early(job.policy.name)

@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from cache_ext import metrics
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.settings import CacheSettings
+from cache_ext.stats.durations import Durations
 from cache_ext.transport.breaker import CircuitBreaker
 from cache_ext.transport.budget import Budget, budget, current_budget
 from cache_ext.transport.commands import Command, Prepared, pack
@@ -71,6 +72,8 @@ class RedisGateway:
         self.on_new_server = self._reception.on_new_server
         self._scripts: dict[str, str] = {}
         self._durations: dict[str, Any] = {}
+        self.trips = Durations()
+        """Round trips of this process, by operation."""
         self._unhurried = settings.op_timeout * UNHURRIED
         self.pool = self._make_pool(dict(options or parse_url(settings.redis_url)))
         self.client = redis.Redis(connection_pool=self.pool)
@@ -152,6 +155,7 @@ class RedisGateway:
         if durations is None:
             durations = self._durations[operation] = metrics.operation_duration.labels(operation)
         durations.observe(elapsed)
+        self.trips.observe(operation, elapsed)
         self.breaker.success()
         return replies
 

@@ -14,6 +14,7 @@ from cache_ext.coherence.preview import Preview
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, StoreUnavailable
+from cache_ext.web.figures import stats
 from cache_ext.web.health import Status, judge, store_answers
 from cache_ext.web.state import cache_of
 
@@ -24,6 +25,7 @@ def command_group() -> AppGroup:
     """Return the commands, for ``app.cli.add_command``."""
     group = AppGroup("cache", help="Look after the cache.")
     group.command("health")(health)
+    group.command("stats")(stats)
     group.command("invalidate")(invalidate)
     group.command("flush")(flush)
     return group

@@ -1,0 +1,1 @@
+"""What a cache counts in all its processes, and what to do about it."""

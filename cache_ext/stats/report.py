@@ -1,0 +1,91 @@
+"""The shape of what is told about a cache: per cache and in all, for people, programs and dashboards."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cache_ext.stats.members import Member
+
+
+class Quantiles(Struct, frozen=True):
+    """How long things took, of so many: seconds, null if there were none; within a tenth.
+
+    Args:
+        count: of the last hour.
+        p50, p95, p99: what that share of them (in percent) did not exceed.
+    """
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class CacheStats(Struct, frozen=True):
+    """What was counted in the last hour of one cache, or of all.
+
+    Args:
+        hits: by the layer that answered.
+        misses: reads that found nothing fresh and waited for the origin.
+        stale: reads that were served a value past its ttl, marked.
+        errors: reads for which there was nothing but an error.
+        hit_rate: share of the reads that were hits, by minutes looked back on; null without reads.
+        loads: calls of the origin, and how long they took.
+        load_seconds_saved: that the origin would have worked for the hits.
+        evictions: entries that had to make room in L1 of some process.
+        early_refreshes: loads that began in the background before a value was past its ttl.
+        coalesced_waits: loads that were not made since somebody was at it already.
+        keys, bytes: that lie in Redis; null if they were not counted.
+    """
+
+    hits: dict[str, int]
+    misses: int
+    stale: int
+    errors: int
+    hit_rate: dict[str, float | None]
+    loads: Quantiles
+    load_seconds_saved: float
+    evictions: int
+    early_refreshes: int
+    coalesced_waits: int
+    keys: int | None = None
+    bytes: int | None = None
+
+
+class Backplane(Struct, frozen=True):
+    """How far L1 may lag behind an invalidation.
+
+    Args:
+        bound_seconds: at most, in processes whose backplane is live.
+        live, deaf: processes whose backplane is, and is not: these ask Redis at every read.
+    """
+
+    bound_seconds: float
+    live: int
+    deaf: int
+
+
+class Report(Struct, frozen=True):
+    """What is known of a cache.
+
+    Args:
+        at: when that was, Unix seconds.
+        complete: whether it is of all processes; if not, *incomplete_because* says why not.
+        processes: those that run the cache now.
+        total: of all caches; a response that was made of a price counts in both.
+        caches: by name, that of their policy.
+        operations: round trips to Redis, by operation.
+        circuit: how many processes are in each state of the breaker.
+        pool: pooled connections of all processes, and how many there may be.
+    """
+
+    at: float
+    complete: bool
+    incomplete_because: str | None
+    processes: tuple[Member, ...]
+    total: CacheStats
+    caches: dict[str, CacheStats]
+    operations: dict[str, Quantiles]
+    circuit: dict[str, int]
+    pool: dict[str, int]
+    backplane: Backplane

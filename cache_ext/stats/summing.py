@@ -1,0 +1,114 @@
+"""From counts to what is told of each cache and of all."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from cache_ext.stats.counts import COALESCED, EVENTS, EVICTED, LOADS, READS, REFRESHED, TRIPS
+from cache_ext.stats.durations import quantile, total
+from cache_ext.stats.gathering import WINDOWS, Window
+from cache_ext.stats.minutes import HOUR
+from cache_ext.stats.report import CacheStats, Quantiles
+
+K = TypeVar("K")
+_LAYERS = ("l1", "l2")
+
+
+class Tables:
+    """The counts of a window, by what they are of."""
+
+    def __init__(self, window: Window) -> None:
+        self.reads: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self.events: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.loads: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.trips: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        for field, count in window.items():
+            self._add(field, count)
+
+    def _add(self, field: tuple[str, ...], count: int) -> None:
+        """Sort *count* in; one of a kind that this program does not know counts nowhere."""
+        match field:
+            case (kind, cache, layer, outcome) if kind == READS:
+                self.reads[cache][layer, outcome] += count
+            case (kind, event, cache) if kind == EVENTS:
+                self.events[cache][event] += count
+            case (kind, cache, bucket) if kind == LOADS and bucket.isdecimal():
+                self.loads[cache][int(bucket)] += count
+            case (kind, operation, bucket) if kind == TRIPS and bucket.isdecimal():
+                self.trips[operation][int(bucket)] += count
+
+    @property
+    def caches(self) -> list[str]:
+        """The names of all caches of which anything was counted."""
+        return sorted(self.reads.keys() | self.events.keys() | self.loads.keys())
+
+
+class Sums:
+    """What is told of caches, given the counts of each window."""
+
+    def __init__(self, windows: Mapping[int, Window]) -> None:
+        self._tables = {minutes: Tables(windows.get(minutes, {})) for minutes in WINDOWS}
+        self._hour = self._tables[HOUR]
+
+    def caches(self) -> dict[str, CacheStats]:
+        """Return what is told of each cache."""
+        return {name: self._told([name]) for name in self._hour.caches}
+
+    def in_all(self) -> CacheStats:
+        """Return what is told of all caches."""
+        return self._told(self._hour.caches)
+
+    def operations(self) -> dict[str, Quantiles]:
+        """Return how long round trips took, by operation."""
+        return {name: quantiles(counts) for name, counts in sorted(self._hour.trips.items())}
+
+    def _told(self, names: list[str]) -> CacheStats:
+        hour = self._hour
+        reads = _sum(hour.reads[name] for name in names)
+        events = _sum(hour.events[name] for name in names)
+        loads = _sum(hour.loads[name] for name in names)
+        rates = {
+            str(minutes): _hit_rate(_sum(table.reads[name] for name in names))
+            for minutes, table in self._tables.items()
+        }
+        return CacheStats(
+            hits={layer: reads[layer, "hit"] for layer in _LAYERS},
+            misses=_outcomes(reads, "miss"),
+            stale=_outcomes(reads, "stale"),
+            errors=_outcomes(reads, "error"),
+            hit_rate=rates,
+            loads=quantiles(loads),
+            load_seconds_saved=round(sum(map(self._saved, names)), 3),
+            evictions=events[EVICTED],
+            early_refreshes=events[REFRESHED],
+            coalesced_waits=events[COALESCED],
+        )
+
+    def _saved(self, name: str) -> float:
+        """Return how long the origin would have worked for the hits of a cache, seconds."""
+        loads = self._hour.loads[name]
+        if not loads:
+            return 0.0
+        hits = _outcomes(self._hour.reads[name], "hit")
+        return hits * total(loads) / sum(loads.values())
+
+
+def quantiles(counts: Counter[int]) -> Quantiles:
+    """Return the quantiles of durations, given how many there are by bucket."""
+    marks = (quantile(counts, share) for share in (0.5, 0.95, 0.99))
+    return Quantiles(sum(counts.values()), *(None if mark is None else round(mark, 6) for mark in marks))
+
+
+def _sum(counters: Iterable[Counter[K]]) -> Counter[K]:
+    return sum(counters, Counter())
+
+
+def _outcomes(reads: Counter[tuple[str, str]], outcome: str) -> int:
+    return sum(count for (_, was), count in reads.items() if was == outcome)
+
+
+def _hit_rate(reads: Counter[tuple[str, str]]) -> float | None:
+    every = sum(reads.values())
+    return round(_outcomes(reads, "hit") / every, 4) if every else None

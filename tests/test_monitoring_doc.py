@@ -1,0 +1,43 @@
+"""docs/monitoring.md says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from cache_ext.stats.members import Member
+from cache_ext.stats.report import Backplane, CacheStats, Quantiles, Report
+
+TEXT = (Path(__file__).parent.parent / "docs/monitoring.md").read_text()
+TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
+
+
+def rows(table: str) -> list[str]:
+    """Return the names in the first column."""
+    return [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+def names(kind: type[Struct]) -> list[str]:
+    """Return the names of a shape's fields."""
+    return [field.name for field in fields(kind)]
+
+
+def test_the_fields_are_those_that_are_told() -> None:
+    """All of them, and no others."""
+    assert rows(TABLES[0]) == names(Report)
+    assert rows(TABLES[1]) == names(CacheStats)
+
+
+def test_what_lies_inside_a_field_is_named() -> None:
+    """In the row that it belongs to."""
+    for row, kind in (
+        ("processes", Member),
+        ("operations", Quantiles),
+        ("backplane", Backplane),
+        ("loads", Quantiles),
+    ):
+        (line,) = re.findall(rf"^\| `{row}` \|.*$", TEXT, re.MULTILINE)
+        assert [name for name in names(kind) if f"`{name}`" not in line] == []

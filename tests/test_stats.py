@@ -1,0 +1,260 @@
+"""What caches of one namespace count is known of all of them together, each thing once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from cache_ext import CachePolicy, StoreUnavailable, TieredCache
+from cache_ext.keys import KeySpace
+from cache_ext.stats.own import BUCKET
+from cache_ext.stats.report import CacheStats
+from cache_ext.stats.reporting import report_of
+from tests.caches import all_at_once, begin, connected, due
+from tests.waiting import until
+
+PRICE = CachePolicy(ttl=600, name="price", early_refresh=True)
+BOOK = CachePolicy(ttl=600, name="book")
+
+
+def told(cache: TieredCache, name: str = "price") -> CacheStats:
+    """Return what is known of the cache *name*, after all that *cache* counted was told."""
+    cache.runtime.stats.tick()
+    report = report_of(cache)
+    assert report.complete
+    return report.caches[name]
+
+
+@pytest.fixture
+def pair(make_cache: Callable[..., TieredCache], redis_url: str) -> tuple[TieredCache, TieredCache]:
+    """Two caches of one namespace, as two processes have them."""
+    return connected(make_cache(redis_url)), connected(make_cache(redis_url))
+
+
+def test_reads_loads_and_layers_are_counted_of_both(pair: tuple[TieredCache, TieredCache]) -> None:
+    """One loads, the other finds it in Redis, both read their own copies; whoever is asked says the same."""
+    for number, cache in enumerate(pair):
+        for _ in range(5 + number):
+            cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+        cache.get_or_load(f"book:{number}", lambda: 2, policy=BOOK)
+        cache.runtime.stats.tick()
+    for cache in pair:
+        report = report_of(cache)
+        price, book = report.caches["price"], report.caches["book"]
+        assert (price.hits, price.misses, price.stale, price.errors) == ({"l1": 9, "l2": 1}, 1, 0, 0)
+        assert price.hit_rate == {"1": 0.9091, "5": 0.9091, "60": 0.9091}
+        assert (price.loads.count, book.loads.count, report.total.loads.count) == (1, 2, 3)
+        assert (book.misses, report.total.misses, sum(report.total.hits.values())) == (2, 3, 10)
+        assert len(report.processes) == 2
+        assert {member.pid for member in report.processes} == {os.getpid()}
+        assert report.backplane.live == 2
+        assert report.operations["read"].count >= 3
+
+
+def test_stale_values_errors_and_plain_misses_are_counted(pair: tuple[TieredCache, TieredCache]) -> None:
+    """Each where it belongs."""
+    cache, _ = pair
+    lasting = CachePolicy(ttl=600, stale_if_error=600, name="price")
+
+    def fails() -> Any:
+        raise LookupError("no")
+
+    cache.get_or_load("price:1", lambda: 1, policy=lasting, tags=("t",))
+    cache.invalidate_tags("t", soft=True)
+    assert cache.get_or_load("price:1", fails, policy=lasting, tags=("t",)) == 1
+    with pytest.raises(LookupError):
+        cache.get_or_load("price:2", fails, policy=lasting)
+    cache.get("price:3")
+    price = told(cache)
+    assert (price.misses, price.stale, price.errors, price.loads.count) == (1, 1, 1, 3)
+    assert told(cache, "direct").misses == 1
+
+
+def test_what_the_origin_was_spared_is_its_time_for_the_hits(pair: tuple[TieredCache, TieredCache]) -> None:
+    """Hits times the time of a load."""
+    cache, _ = pair
+    over = threading.Event()
+    cache.get_or_load("price:1", lambda: over.wait(0.2), policy=PRICE)
+    for _ in range(10):
+        cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    price = told(cache)
+    assert price.loads.p50 is not None
+    assert price.loads.p50 > 0.15
+    assert price.load_seconds_saved == pytest.approx(10 * price.loads.p50, rel=0.01)
+
+
+def test_who_waits_for_another_is_counted(pair: tuple[TieredCache, TieredCache], origin: Any) -> None:
+    """In the process that loads, and in one that finds the lease taken: one for its whole crowd, then more."""
+    origin.hold()
+    crowd = begin(
+        lambda: all_at_once(4, lambda _: pair[0].get_or_load("price:1", origin.loader("k"), policy=PRICE))
+    )
+    origin.wait_for_call("k")
+    other = begin(lambda: pair[1].get_or_load("price:1", origin.loader("k"), policy=PRICE))
+    until(lambda: ("event", "coalesced", "price") in pair[1].runtime.counts.totals(), "the other waits")
+    until(
+        lambda: pair[0].runtime.counts.totals().get(("event", "coalesced", "price")) == 3,
+        "three of four wait",
+    )
+    origin.release()
+    assert {*crowd.result(10), other.result(10)} == {"k#1"}
+    for cache in pair:
+        cache.runtime.stats.tick()
+    assert (told(pair[0]).coalesced_waits, told(pair[0]).loads.count) == (4, 1)
+
+
+def test_early_refreshes_are_counted_and_others_are_not(pair: tuple[TieredCache, TieredCache]) -> None:
+    """A refresh of what is past its ttl is none."""
+    cache, _ = pair
+    lasting = CachePolicy(ttl=600, stale_while_revalidate=600, name="price")
+    cache.get_or_load("price:1", lambda: 1, policy=lasting, tags=("t",))
+    due(cache.runtime.near.get("price:1"))
+    assert cache.get_or_load("price:1", lambda: 2, policy=lasting, tags=("t",)) == 1
+    until(lambda: cache.get("price:1") == 2, "it is refreshed")
+    assert told(cache).early_refreshes == 1
+    cache.invalidate_tags("t", soft=True)
+    assert cache.get_or_load("price:1", lambda: 3, policy=lasting, tags=("t",)) == 2
+    until(lambda: cache.get("price:1") == 3, "it is refreshed")
+    price = told(cache)
+    assert (price.early_refreshes, price.stale, price.loads.count) == (1, 1, 3)
+
+
+def test_evictions_are_counted_by_the_cache_of_the_key(
+    make_cache: Callable[..., TieredCache], redis_url: str
+) -> None:
+    """Whose it is is known from who loaded its like."""
+    cache = connected(make_cache(redis_url, l1_max_bytes=20_000))
+    for number in range(100):
+        cache.get_or_load(f"price:{number}", lambda: 1, policy=PRICE)
+    kept = cache.runtime.near.sizes()[0]
+    assert told(cache).evictions == 100 - kept > 0
+
+
+def test_a_reply_that_is_lost_makes_nothing_count_twice(
+    pair: tuple[TieredCache, TieredCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was told and may not have arrived is told again as it was, and what came since after it."""
+    cache, other = pair
+    own, run = cache.runtime.stats, cache.gateway.run
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+
+    def lossy(*given: Any) -> Any:
+        run(*given)
+        raise StoreUnavailable("the reply is lost")
+
+    with own._lock:
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.gateway, "run", lossy)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                own.tick()
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    own.tick()
+    own.tick()
+    price = told(other)
+    assert (price.misses, price.hits, price.loads.count) == (1, {"l1": 1, "l2": 0}, 1)
+
+
+def test_what_others_put_there_is_passed_over(pair: tuple[TieredCache, TieredCache], redis_url: str) -> None:
+    """Keys of another type are replaced; fields and values that make no sense count for nothing."""
+    cache, _ = pair
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    space = KeySpace(cache.settings.namespace)
+    cache.runtime.stats.tick()
+    with redis.Redis.from_url(redis_url) as client:
+        (minute,) = client.keys(space.place(BUCKET, "stats:") + "[0-9]*")
+        for field, value in (("[1]", "7"), ("[", "1"), ('["read","a","b"]', "1"), ("x", "y")):
+            client.hset(minute, field, value)
+        client.hset(minute, '["read","price","l1","hit"]', "9" * 5000)
+        client.hset(minute, '["load","price","99999999999999999999"]', "1")
+        client.hset(space.place(BUCKET, "stats:members"), "nobody", "{}")
+        client.zadd(space.place(BUCKET, "stats:seen"), {"nobody": 2**52, "somebody": 1})
+        assert told(cache).misses == 1
+        for name in client.keys(space.place(BUCKET, "stats:*")):
+            client.set(name, "a text", px=600_000)
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    assert told(cache).hits == {"l1": 1, "l2": 0}
+
+
+def test_a_child_tells_nothing_of_its_parents(pair: tuple[TieredCache, TieredCache]) -> None:
+    """What the parent counted before it forked is counted once, and the child is a process of its own."""
+    cache, other = pair
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    if (child := os.fork()) == 0:
+        cache.start()
+        cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+        cache.runtime.stats.tick()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    cache.runtime.stats.tick()
+    price = told(other)
+    assert (price.misses, sum(price.hits.values()), price.loads.count) == (1, 1, 1)
+    assert {member.pid for member in report_of(other).processes} == {os.getpid(), child}
+
+
+def test_a_process_that_ends_tells_the_rest_and_is_gone(
+    pair: tuple[TieredCache, TieredCache], make_cache: Callable[..., TieredCache], redis_url: str
+) -> None:
+    """At once; what it counted stays."""
+    leaving = connected(make_cache(redis_url))
+    leaving.get_or_load("price:1", lambda: 1, policy=PRICE)
+    leaving.close()
+    report = report_of(pair[0])
+    assert report.caches["price"].misses == 1
+    until(lambda: len(report_of(pair[0]).processes) == 2, "two are left")
+
+
+def test_without_redis_this_process_is_told_of_and_later_all_is(
+    make_cache: Callable[..., TieredCache], own_redis_server: Any
+) -> None:
+    """It says that others are missing; what was counted meanwhile is told when Redis is back."""
+    cache = connected(make_cache(own_redis_server.url))
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    told(cache)
+    own_redis_server.kill()
+    until(lambda: not report_of(cache).complete, "it says so")
+    cache.get_or_load("price:2", lambda: 1, policy=PRICE)
+    report = report_of(cache)
+    assert "Redis does not answer" in str(report.incomplete_because)
+    assert (report.caches["price"].misses, len(report.processes)) == (2, 1)
+    own_redis_server.start()
+    until(lambda: report_of(cache).complete, "Redis is back")
+    until(lambda: report_of(cache).caches.get("price") is not None, "all is told")
+    assert report_of(cache).caches["price"].misses == 1  # the first went with the old server
+
+
+def test_monitoring_off_tells_nobody(make_cache: Callable[..., TieredCache], redis_url: str) -> None:
+    """And what this process counted is known still."""
+    cache = connected(make_cache(redis_url, monitoring=False))
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    cache.runtime.stats.tick()
+    report = report_of(cache)
+    assert (report.complete, report.caches["price"].misses) == (False, 1)
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.keys("*stats*") == []
+
+
+def test_a_cache_that_is_not_shared_has_stats(make_cache: Callable[..., TieredCache]) -> None:
+    """Of itself."""
+    cache = make_cache("memory://")
+    for _ in range(3):
+        cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    report = report_of(cache)
+    assert (report.caches["price"].misses, report.caches["price"].hits["l1"]) == (1, 2)
+
+
+def test_who_only_asks_is_no_process_of_the_cache(
+    pair: tuple[TieredCache, TieredCache], make_cache: Callable[..., TieredCache], redis_url: str
+) -> None:
+    """A command that was not started reads, and is not counted itself."""
+    pair[0].get_or_load("price:1", lambda: 1, policy=PRICE)
+    pair[0].runtime.stats.tick()
+    asking = make_cache(redis_url)
+    assert report_of(asking).caches["price"].misses == 1
+    until(lambda: len(report_of(asking).processes) == 2, "both have told")
