@@ -17,6 +17,7 @@ from cache_ext.errors import ConfigurationError as BadName
 from cache_ext.http_cache.keys import Place, Places
 from cache_ext.keys import check_name
 from cache_ext.stats.reporting import report_of
+from cache_ext.web.state import setting_name_of
 from shivx.audit.events import Event, Outcome, Row
 from shivx.cursors import encode_cursor
 from shivx.errors import InvalidParameter, InvalidRequest
@@ -84,7 +85,7 @@ def stats() -> Response:
     """Return what was counted of each cache and in all, by all workers of all instances."""
     Query(request.environ).finish()
     record("admin.read", Outcome.READ)
-    return jsonify(to_builtins(report_of(services_of(current_app).cache)))
+    return jsonify(to_builtins(report_of(services_of(current_app).cache, setting_name_of(current_app))))
 
 
 @admin.post("/cache/invalidate")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hmac
 import os
+import platform
 from collections.abc import Iterable
 from pathlib import Path
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Info, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -20,11 +21,17 @@ from werkzeug.exceptions import Unauthorized
 from blueprints.rights import ADMINS, current_caller, meets, open_to_all
 from cache_ext.addresses import is_loopback
 from cache_ext.metrics import DURATION_BUCKETS
+from cache_ext.stats.keys import measure_keys
 from cache_ext.web.health import Status, judge, store_answers
+from shivx.version import VERSION
 from shivx.wiring import services_of
 
 operations = Blueprint("operations", __name__)
 
+_build = CollectorRegistry()
+Info("shivx_build", "What answers.", registry=_build).info(
+    {"version": VERSION, "python": platform.python_version()}
+)
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 HTTP_METRICS = "prometheus_flask_exporter"
 
@@ -76,14 +83,16 @@ def health() -> tuple[Response, int]:
 def metrics() -> Response:
     """Return the numbers of all workers, to this host or to whoever has the token."""
     _require_scraper()
-    services_of(current_app).sessions.measure()
+    services = services_of(current_app)
+    services.sessions.measure()
+    measure_keys(services.cache.gateway, services.cache.runtime.keyspace)
     if MULTIPROCESS in os.environ:
         registry = CollectorRegistry()
         registry.register(_AllWorkers())
         text = generate_latest(registry)
     else:
         text = generate_latest(REGISTRY) + generate_latest(current_app.extensions[HTTP_METRICS].registry)
-    return Response(text, content_type=CONTENT_TYPE_LATEST)
+    return Response(text + generate_latest(_build), content_type=CONTENT_TYPE_LATEST)
 
 
 class _AllWorkers(Collector):

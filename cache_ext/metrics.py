@@ -122,6 +122,12 @@ pool_connections = Gauge(
 memory_bytes = Gauge(
     "cache_memory_bytes", "Bytes held, by layer (l1).", ("layer",), multiprocess_mode="livesum"
 )
+keys = Gauge(
+    "cache_keys",
+    "Keys in Redis by cache, as counted when somebody last asked for the numbers.",
+    ("cache",),
+    multiprocess_mode="livemostrecent",
+)
 staleness_bound = Gauge(
     "cache_backplane_staleness_bound_seconds",
     "How far an L1 hit may lag behind an applied invalidation at most.",

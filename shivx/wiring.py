@@ -17,6 +17,7 @@ from shivx.audit.audit import Audit
 from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
+from shivx.environment import PREFIX
 from shivx.invalidation_rules import InvalidationRules
 from shivx.jobs.store import Jobs
 from shivx.ml.registry import Registry
@@ -38,6 +39,12 @@ from shivx.state import open_state
 
 EXTENSION_KEY = "shivx"
 """Where the application keeps its `Services`: ``app.extensions["shivx"]``."""
+_SET_BY = {
+    "redis_url": "redis_url",
+    "pool_size": "redis_pool_size",
+    "pubsub": "cache_invalidation_pubsub",
+}
+"""Settings of ShivX that are not called like the cache's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def wire(app: Flask, settings: Settings) -> Services:
     embedded = EmbeddedValkey(settings.instance_dir) if settings.redis_url is None else None
     app.config.update(_cache_config(settings, embedded))
     ensure = None if embedded is None else embedded.ensure
-    cache = CacheExt(before_connect=ensure).init_app(app)
+    cache = CacheExt(before_connect=ensure, setting_name=setting_name).init_app(app)
     register_facts(cache)
     providers = build_providers(settings, cache)
     policies = Policies.of(settings)
@@ -161,6 +168,11 @@ def services_of(app: Flask) -> Services:
     """Return the services of *app*."""
     services: Services = app.extensions[EXTENSION_KEY]
     return services
+
+
+def setting_name(field: str) -> str:
+    """Return the environment variable that sets a field of `CacheSettings`."""
+    return PREFIX + _SET_BY.get(field, f"CACHE_{field}").upper()
 
 
 def _cache_config(settings: Settings, embedded: EmbeddedValkey | None) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from cache_ext.stats.members import Member
-from cache_ext.stats.report import Backplane, CacheStats, Quantiles, Report
+from cache_ext.stats.recommendations import OF_REDIS, RULES
+from cache_ext.stats.redis_facts import RedisFacts
+from cache_ext.stats.report import Backplane, CacheStats, Finding, Quantiles, Report
+from shivx.wiring import setting_name
 
 TEXT = (Path(__file__).parent.parent / "docs/monitoring.md").read_text()
 TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
@@ -36,8 +39,24 @@ def test_what_lies_inside_a_field_is_named() -> None:
     for row, kind in (
         ("processes", Member),
         ("operations", Quantiles),
+        ("redis", RedisFacts),
         ("backplane", Backplane),
+        ("alerts", Finding),
         ("loads", Quantiles),
     ):
-        (line,) = re.findall(rf"^\| `{row}` \|.*$", TEXT, re.MULTILINE)
+        (line,) = re.findall(rf"^\| `{row}`[^|]*\|.*$", TEXT, re.MULTILINE)
         assert [name for name in names(kind) if f"`{name}`" not in line] == []
+
+
+def test_the_rules_are_those_that_there_are() -> None:
+    """In their order, with level, setting and change."""
+    told = [[cell.strip() for cell in row.split("|")[1:-1]] for row in TABLES[2].splitlines()[2:]]
+    rules = []
+    for rule in RULES:
+        change = rule.change
+        if rule.setting is not None:
+            ours = not rule.setting.startswith(OF_REDIS)
+            name = setting_name(rule.setting) if ours else rule.setting.removeprefix(OF_REDIS)
+            change = f"`{name}`: {change}"
+        rules.append([f"`{rule.name}`", rule.level.value, change])
+    assert [[name, level, change] for name, level, _, change in told] == rules

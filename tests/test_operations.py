@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,13 @@ def test_metrics_count_requests_by_route(site: Site) -> None:
     assert grown(before, after, name, status="404", **priced) == 1
 
 
+def test_metrics_tell_what_answers(site: Site) -> None:
+    """The version that the package has, and Python's."""
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    labels = frozenset({("version", project["version"]), ("python", platform.python_version())})
+    assert numbers_of(site)["shivx_build_info", labels] == 1.0
+
+
 def test_metrics_tell_of_redis(redis_url: str, namespace: str, clock: FakeClock) -> None:
     """With a Redis, its health, connections, circuit and times are there."""
     settings = settings_for(redis_url, cache_namespace=namespace)
@@ -181,6 +190,7 @@ def test_metrics_tell_of_redis(redis_url: str, namespace: str, clock: FakeClock)
             "cache_requests_total",
             "cache_operation_duration_seconds_count",
             "cache_load_duration_seconds_count",
+            "cache_keys",
             "redis_connections_total",
             "redis_health_status",
             "redis_pool_connections",
@@ -191,6 +201,8 @@ def test_metrics_tell_of_redis(redis_url: str, namespace: str, clock: FakeClock)
         }
         until(lambda: names() >= expected, "all numbers are there")
         until(lambda: numbers_of(site)["redis_health_status", frozenset()] == 1.0, "Redis is seen")
+        priced = "cache_keys", frozenset({("cache", "price")})
+        until(lambda: numbers_of(site).get(priced) == 1.0, "the price is counted")
 
 
 def health_of(site: Site) -> tuple[int, str]:

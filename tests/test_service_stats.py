@@ -81,6 +81,9 @@ def test_all_workers_of_all_instances_are_counted_once(fleet: Fleet) -> None:
         assert price["loads"]["count"] == len(PAIRS)
         assert http["hit_rate"]["60"] == pytest.approx(sum(http["hits"].values()) / made, abs=1e-4)
         assert told["circuit"] == {"closed": 4, "open": 0, "half-open": 0}
+        assert (told["redis"]["role"], told["alerts"]) == ("master", [])
+        assert "maxmemory" in [each["setting"] for each in told["recommendations"]]
+        assert (price["keys"], told["keys_share"]) == (len(PAIRS), 1.0)
 
 
 def test_the_command_tells_the_same_and_is_no_process_of_the_service(fleet: Fleet) -> None:

@@ -12,6 +12,8 @@ import redis
 
 from cache_ext import CachePolicy, StoreUnavailable, TieredCache
 from cache_ext.keys import KeySpace
+from cache_ext.stats import keys
+from cache_ext.stats.keys import count_keys
 from cache_ext.stats.own import BUCKET
 from cache_ext.stats.report import CacheStats
 from cache_ext.stats.reporting import report_of
@@ -19,6 +21,8 @@ from tests.caches import all_at_once, begin, connected, due
 from tests.waiting import until
 
 PRICE = CachePolicy(ttl=600, name="price", early_refresh=True)
+BOUNDED = {"DBSIZE", "EVALSHA", "HSCAN", "INFO", "MGET", "PING", "SCAN", "SET", "STRLEN", "TIME", "ZREVRANGE"}
+"""What asking for stats sends: each command steps over a page at most."""
 BOOK = CachePolicy(ttl=600, name="book")
 
 
@@ -243,7 +247,7 @@ def test_monitoring_off_tells_nobody(make_cache: Callable[..., TieredCache], red
     report = report_of(cache)
     assert (report.complete, report.caches["price"].misses) == (False, 1)
     with redis.Redis.from_url(redis_url) as client:
-        assert client.keys("*stats*") == []
+        assert [name for name in client.keys("*stats*") if not name.endswith(b":stats:keys")] == []
 
 
 def test_a_cache_that_is_not_shared_has_stats(make_cache: Callable[..., TieredCache]) -> None:
@@ -264,3 +268,124 @@ def test_who_only_asks_is_no_process_of_the_cache(
     asking = make_cache(redis_url)
     assert report_of(asking).caches["price"].misses == 1
     until(lambda: len(report_of(asking).processes) == 2, "both have told")
+
+
+def test_keys_are_counted_by_cache(make_cache: Callable[..., TieredCache], redis_url: str) -> None:
+    """Those of this namespace; whose nobody has loaded is unknown. What was counted serves for a while."""
+    cache = connected(make_cache(redis_url))
+    make_cache(redis_url, namespace="another").set("price:1", 1, ttl=600)
+    for number in range(400):
+        cache.get_or_load(f"price:{number}", lambda: 1, policy=PRICE)
+    cache.get_or_load("book:1", lambda: "x" * 1000, policy=BOOK)
+    cache.set("mine:1", 1, ttl=600)
+    del cache.runtime.counts.families["mine"]
+    cache.runtime.stats.tick()
+    report = report_of(cache)
+    counted = {name: each.keys for name, each in report.caches.items() if each.keys}
+    assert counted == {"price": 400, "book": 1, "unknown": 1}
+    assert (report.total.keys, report.keys_share) == (402, 1.0)
+    with redis.Redis.from_url(redis_url) as client:
+        places = client.keys(f"{cache.settings.namespace}:*:v:*")
+        assert report.total.bytes == sum(map(client.strlen, places))
+    assert report.caches["book"].bytes is not None
+    assert report.caches["book"].bytes > 1000
+    cache.set("mine:2", 1, ttl=600)
+    assert report_of(cache).total.keys == 402
+    assert count_keys(cache.gateway, cache.runtime.keyspace).keys == 403
+
+
+def test_of_very_many_keys_some_are_counted_and_the_rest_estimated(
+    make_cache: Callable[..., TieredCache], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server hands out its keys in no order, so a part of them tells of all."""
+    cache = connected(make_cache(redis_url))
+    for first in range(0, 4000, 500):
+        names = [f"price:{number}" for number in range(first, first + 500)]
+        cache.get_or_load_many(names, lambda keys: dict.fromkeys(keys, 1), policy=PRICE)
+    monkeypatch.setattr(keys, "MOST_KEYS", 1000)
+    counted = count_keys(cache.gateway, cache.runtime.keyspace)
+    assert 0.1 < counted.share < 1
+    assert counted.keys == pytest.approx(4000, rel=0.25)
+
+
+def test_no_command_of_a_count_holds_the_server_up(
+    make_cache: Callable[..., TieredCache], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each steps over few keys: there is no KEYS, no unbounded answer, and no command of two slots."""
+    cache = connected(make_cache(redis_url))
+    cache.get_or_load("price:1", lambda: 1, policy=PRICE)
+    sent: list[Any] = []
+    run = cache.gateway.run
+
+    def listening(commands: Any, operation: str = "other") -> Any:
+        sent.extend(commands)
+        return run(commands, operation)
+
+    monkeypatch.setattr(cache.gateway, "run", listening)
+    report_of(cache)
+    words = {str(command[0]) for command in sent}
+    assert words <= BOUNDED
+    assert {command[command.index("COUNT") + 1] for command in sent if "COUNT" in command} <= {300, 1000}
+
+
+def test_what_redis_says_of_itself_is_told(make_cache: Callable[..., TieredCache], start_redis: Any) -> None:
+    """Memory against its bound, policy, clients, role; and what that means."""
+    server = start_redis("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--maxclients", "200")
+    cache = connected(make_cache(server.url))
+    facts = report_of(cache).redis
+    assert facts is not None
+    with redis.Redis.from_url(server.url) as client:
+        said = client.info()
+        assert facts.version in (said.get("valkey_version"), said["redis_version"])
+        client.config_set("maxmemory", said["used_memory"] + 1)
+        full = report_of(cache)
+        assert [each.rule for each in full.alerts] == ["memory_full"]
+        client.config_set("maxmemory", 0)
+        assert "memory_unbounded" in [each.rule for each in report_of(cache).recommendations]
+    assert (facts.role, facts.policy, facts.max_clients) == ("master", "allkeys-lru", 200)
+    assert facts.max_memory_bytes == 64 * 2**20
+    assert 0 < facts.memory_share < 0.9
+    assert facts.clients >= 2
+    assert 0 < facts.latency_seconds < 1
+
+
+def test_a_redis_that_is_full_is_told_of_and_takes_the_rest_later(
+    make_cache: Callable[..., TieredCache], start_redis: Any
+) -> None:
+    """What it refused is told when there is room again, once."""
+    server = start_redis("--maxmemory", "64mb", "--maxmemory-policy", "noeviction")
+    cache = connected(make_cache(server.url))
+    with redis.Redis.from_url(server.url) as client:
+        cache.runtime.stats.tick()
+        client.config_set("maxmemory", 1)
+        for number in range(3):
+            cache.get_or_load(f"price:{number}", lambda: 1, policy=PRICE)
+            full = report_of(cache)
+        assert "takes nothing more" in str(full.incomplete_because)
+        assert {"memory_full"} == {each.rule for each in full.alerts}
+        assert "memory_refuses" in {each.rule for each in full.recommendations}
+        client.config_set("maxmemory", 64 * 2**20)
+    assert told(cache).misses == 3
+    assert told(cache).misses == 3
+
+
+def test_a_replica_is_told_of(make_cache: Callable[..., TieredCache], start_redis: Any) -> None:
+    """Nothing can be stored there."""
+    master, server = start_redis(), start_redis()
+    cache = connected(make_cache(server.url))
+    with redis.Redis.from_url(server.url) as client:
+        client.replicaof("127.0.0.1", master.port)
+        until(lambda: client.info("replication")["master_link_status"] == "up", "it follows")
+    report = report_of(cache)
+    assert (report.redis.role, [each.rule for each in report.alerts]) == ("slave", ["redis_is_replica"])
+    assert not report.complete
+
+
+def test_an_open_circuit_is_an_alert(make_cache: Callable[..., TieredCache], own_redis_server: Any) -> None:
+    """And gone when Redis is back."""
+    cache = connected(make_cache(own_redis_server.url))
+    own_redis_server.kill()
+    until(lambda: "circuit_open" in [each.rule for each in report_of(cache).alerts], "it is open")
+    assert "redis_away" in [each.rule for each in report_of(cache).alerts]
+    own_redis_server.start()
+    until(lambda: report_of(cache).alerts == (), "all is well")

@@ -49,16 +49,21 @@ class Gathered(NamedTuple):
 
 def gather(gateway: RedisGateway, space: KeySpace) -> Gathered:
     """Return what the processes told. Raises StoreUnavailable."""
+    now_ms, members = members_of(gateway, space)
+    minute = now_ms // 1000 // int(MINUTE)
+    return Gathered(_windows(_told(gateway, space, minute)), members, now_ms / 1000)
+
+
+def members_of(gateway: RedisGateway, space: KeySpace) -> tuple[int, tuple[Member, ...]]:
+    """Return the time, Unix ms, and the processes that run now. Raises StoreUnavailable."""
     told, seen = member_places(space)
     most = ("ZREVRANGE", seen, 0, MOST_PROCESSES - 1, "WITHSCORES")
     replies = ask(gateway, [("TIME",), most])
     try:
         now_ms = int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000
-        members = _present(_hashes(gateway, [told])[0], dict(replies[1]), now_ms)
+        return now_ms, _present(_hashes(gateway, [told])[0], dict(replies[1]), now_ms)
     except (TypeError, ValueError, IndexError) as error:
         raise StoreUnavailable(f"an odd reply: {error!r}") from error
-    minute = now_ms // 1000 // int(MINUTE)
-    return Gathered(_windows(_told(gateway, space, minute)), members, now_ms / 1000)
 
 
 def of_this_process(own: OwnStats, at: float) -> Gathered:

@@ -25,7 +25,8 @@ class Member(Struct, frozen=True):
         l1_keys, l1_bytes, l1_max_bytes: what it keeps itself, and may.
         circuit: what it thinks of Redis: closed, open, half-open.
         pool_idle, pool_used, pool_max: its connections.
-        hears: whether its L1 may be believed without asking: the backplane is live.
+        listens: whether it is to hear of invalidations; if not, its L1 asks Redis at every read.
+        hears: whether it does: the backplane is live.
         bound_seconds: how far L1 may lag behind an invalidation at most while it hears.
         families: whose keys are, by the beginning that they have in common.
     """
@@ -39,6 +40,7 @@ class Member(Struct, frozen=True):
     pool_idle: int
     pool_used: int
     pool_max: int
+    listens: bool
     hears: bool
     bound_seconds: float
     families: dict[str, str] = {}
@@ -68,6 +70,7 @@ def describer(
             pool_idle=idle,
             pool_used=used,
             pool_max=0 if gateway is None else settings.pool_size,
+            listens=gateway is not None and settings.pubsub,
             hears=monotonic() < trust.live_until,
             bound_seconds=BOUND,
             families=dict(counts.families),

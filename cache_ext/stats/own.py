@@ -65,6 +65,8 @@ class OwnStats:
         self._ahead = wall() - monotonic()
         self.heard = False
         """Whether this process has told of itself: it runs the cache."""
+        self.refused = False
+        """Whether Redis takes nothing: it is full, or a replica."""
         self._name = new_stamp().decode()
         if gateway is not None:
             self._count, self._present = gateway.script("count"), gateway.script("present")
@@ -77,13 +79,17 @@ class OwnStats:
     def tick(self) -> None:
         """Note what was counted, and tell it. Raises StoreUnavailable: it will be told later."""
         with self._lock:
-            if self._gateway is not None and not self.heard:
+            if self._gateway is None:
+                self._note()
+                return
+            if not self.heard:
                 self._hear(self._gateway.run([self._presence()], OPERATION))
-            self._minutes.note(self._counts.totals(), self._minute())
-            if self._gateway is not None:
-                packets = self._minutes.packets()
-                commands = [self._presence(), *map(self._told, packets)]
-                self._hear(self._gateway.run(commands, OPERATION))
+            self._note()
+            commands = [self._presence(), *map(self._told, self._minutes.packets())]
+            presence, *counted = self._gateway.run(commands, OPERATION)
+            self._hear([presence])
+            self.refused = 0 in counted
+            if not self.refused:
                 self._minutes.arrived()
 
     def leave(self) -> None:
@@ -96,8 +102,11 @@ class OwnStats:
     def history(self) -> tuple[int, dict[int, dict[Field, int]]]:
         """Return this minute, and what was counted here in each until now."""
         with self._lock:
-            self._minutes.note(self._counts.totals(), self._minute())
+            self._note()
             return self._minute(), {minute: dict(counts) for minute, counts in self._minutes.mine.items()}
+
+    def _note(self) -> None:
+        self._minutes.note(self._counts.totals(), self._minute())
 
     def _minute(self) -> int:
         return int((self._monotonic() + self._ahead) // MINUTE)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from cache_ext.stats.members import Member
+from cache_ext.stats.redis_facts import RedisFacts
 
 
 class Quantiles(Struct, frozen=True):
@@ -25,7 +28,8 @@ class CacheStats(Struct, frozen=True):
     """What was counted in the last hour of one cache, or of all.
 
     Args:
-        hits: by the layer that answered.
+        reads: of any outcome.
+        hits: those that were answered at once, by the layer that answered.
         misses: reads that found nothing fresh and waited for the origin.
         stale: reads that were served a value past its ttl, marked.
         errors: reads for which there was nothing but an error.
@@ -38,6 +42,7 @@ class CacheStats(Struct, frozen=True):
         keys, bytes: that lie in Redis; null if they were not counted.
     """
 
+    reads: int
     hits: dict[str, int]
     misses: int
     stale: int
@@ -57,12 +62,37 @@ class Backplane(Struct, frozen=True):
 
     Args:
         bound_seconds: at most, in processes whose backplane is live.
-        live, deaf: processes whose backplane is, and is not: these ask Redis at every read.
+        live, deaf: processes whose backplane is, and is not though it should: these ask Redis at every read.
     """
 
     bound_seconds: float
     live: int
     deaf: int
+
+
+class Level(StrEnum):
+    """ALERT: something is broken now, or about to be; ADVICE: it could be better."""
+
+    ALERT = "alert"
+    ADVICE = "advice"
+
+
+class Finding(Struct, frozen=True):
+    """What a rule found; see `recommendations`.
+
+    Args:
+        rule: its name.
+        level: how urgent it is.
+        cause: what is the matter, with the figures that say so.
+        setting: what to change, by the name under which it is set; null if it is no setting.
+        change: how, or what else to do.
+    """
+
+    rule: str
+    level: Level
+    cause: str
+    setting: str | None
+    change: str
 
 
 class Report(Struct, frozen=True):
@@ -71,21 +101,31 @@ class Report(Struct, frozen=True):
     Args:
         at: when that was, Unix seconds.
         complete: whether it is of all processes; if not, *incomplete_because* says why not.
+        shared: whether there is a Redis at all.
         processes: those that run the cache now.
         total: of all caches; a response that was made of a price counts in both.
         caches: by name, that of their policy.
         operations: round trips to Redis, by operation.
+        redis: what it says of itself; null if it does not answer.
+        keys_share: share of Redis' keys that were looked at to count keys; null if none were.
         circuit: how many processes are in each state of the breaker.
         pool: pooled connections of all processes, and how many there may be.
+        alerts: what is broken now, or about to be.
+        recommendations: what could be better.
     """
 
     at: float
     complete: bool
     incomplete_because: str | None
+    shared: bool
     processes: tuple[Member, ...]
     total: CacheStats
     caches: dict[str, CacheStats]
     operations: dict[str, Quantiles]
+    redis: RedisFacts | None
+    keys_share: float | None
     circuit: dict[str, int]
     pool: dict[str, int]
     backplane: Backplane
+    alerts: tuple[Finding, ...] = ()
+    recommendations: tuple[Finding, ...] = ()

@@ -46,19 +46,26 @@ class Tables:
 
 
 class Sums:
-    """What is told of caches, given the counts of each window."""
+    """What is told of caches.
 
-    def __init__(self, windows: Mapping[int, Window]) -> None:
+    Args:
+        windows: what was counted, by minutes looked back on.
+        keys: keys and bytes in Redis by cache, None if they were not counted.
+    """
+
+    def __init__(self, windows: Mapping[int, Window], keys: Mapping[str, tuple[int, int]] | None) -> None:
         self._tables = {minutes: Tables(windows.get(minutes, {})) for minutes in WINDOWS}
         self._hour = self._tables[HOUR]
+        self._keys = keys
+        self._names = sorted({*self._hour.caches, *(keys or ())})
 
     def caches(self) -> dict[str, CacheStats]:
         """Return what is told of each cache."""
-        return {name: self._told([name]) for name in self._hour.caches}
+        return {name: self._told([name]) for name in self._names}
 
     def in_all(self) -> CacheStats:
         """Return what is told of all caches."""
-        return self._told(self._hour.caches)
+        return self._told(self._names)
 
     def operations(self) -> dict[str, Quantiles]:
         """Return how long round trips took, by operation."""
@@ -73,7 +80,9 @@ class Sums:
             str(minutes): _hit_rate(_sum(table.reads[name] for name in names))
             for minutes, table in self._tables.items()
         }
+        lying = None if self._keys is None else [self._keys.get(name, (0, 0)) for name in names]
         return CacheStats(
+            reads=sum(reads.values()),
             hits={layer: reads[layer, "hit"] for layer in _LAYERS},
             misses=_outcomes(reads, "miss"),
             stale=_outcomes(reads, "stale"),
@@ -84,6 +93,8 @@ class Sums:
             evictions=events[EVICTED],
             early_refreshes=events[REFRESHED],
             coalesced_waits=events[COALESCED],
+            keys=None if lying is None else sum(keys for keys, _ in lying),
+            bytes=None if lying is None else sum(size for _, size in lying),
         )
 
     def _saved(self, name: str) -> float:

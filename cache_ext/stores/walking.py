@@ -32,6 +32,13 @@ class Page(NamedTuple):
     share: float
 
 
+class Sizes(NamedTuple):
+    """Bytes of stored values by key, and how much of the way is behind us, 0 to 1."""
+
+    sizes: Mapping[str, int]
+    share: float
+
+
 class Walk:
     """Reads the values of a namespace one page after another. Every method may raise StoreUnavailable.
 
@@ -52,6 +59,17 @@ class Walk:
 
     def everything(self) -> Iterator[Page]:
         """Return all values, in the order in which the server has them."""
+        for keys, odd, share in self._names():
+            yield from self._pages(keys, odd, share)
+
+    def sizes(self) -> Iterator[Sizes]:
+        """Return how large all values are."""
+        for keys, _, share in self._names():
+            sizes = self._ask([("STRLEN", self._space.value(key)) for key in keys])
+            yield Sizes({key: size for key, size in zip(keys, sizes, strict=True) if size}, share)
+
+    def _names(self) -> Iterator[tuple[list[str], int, float]]:
+        """Return the keys of each page, how many of it cannot be keys, and how far this is."""
         (size,) = self._ask([("DBSIZE",)])
         cursor, passed = b"0", 0
         pattern = self._space.value_pattern
@@ -61,8 +79,7 @@ class Walk:
             done = int(cursor) == 0
             passed += PAGE
             share = 1.0 if done else min(0.99, passed / max(1, size))
-            keys, odd = self._keys(places)
-            yield from self._pages(keys, odd, share)
+            yield (*self._keys(places), share)
             if done:
                 return
 

@@ -13,12 +13,13 @@ from cache_ext.hooks.event import Emitted, Event
 from cache_ext.hooks.registry import Registry
 from cache_ext.hooks.rules import TagsOf
 from cache_ext.settings import CacheSettings
+from cache_ext.stats.reporting import config_key
 from cache_ext.transport.budget import budget
 from cache_ext.transport.opening import make_gateway
 from cache_ext.web.cli import command_group
 from cache_ext.web.decorators import memoize
 from cache_ext.web.responses import register_responses
-from cache_ext.web.state import EXTENSION_KEY, cache_of
+from cache_ext.web.state import EXTENSION_KEY, SETTING_NAMES, cache_of
 from cache_ext.web.views import cached
 
 F = TypeVar("F", bound=Callable[[Event], Any])
@@ -31,6 +32,7 @@ class CacheExt:
         app: set up at once; without it, call `init_app`.
         before_connect: called before new connections outside of requests; may start a server.
         event_tags: returns the tags that an event invalidates; see `Hooks.invalidate_by`.
+        setting_name: returns what a field of `CacheSettings` is called where it is set, for recommendations.
     """
 
     memoize = staticmethod(memoize)
@@ -42,9 +44,11 @@ class CacheExt:
         *,
         before_connect: Callable[[], None] | None = None,
         event_tags: TagsOf | None = None,
+        setting_name: Callable[[str], str] = config_key,
     ) -> None:
         self._before_connect = before_connect
         self._event_tags = event_tags
+        self._setting_name = setting_name
         self._hooks = Registry()
         if app is not None:
             self.init_app(app)
@@ -66,6 +70,7 @@ class CacheExt:
         if self._event_tags is not None:
             cache.hooks.invalidate_by(self._event_tags, cache)
         app.extensions[EXTENSION_KEY] = cache
+        app.extensions[SETTING_NAMES] = self._setting_name
         app.cli.add_command(command_group())
         app.wsgi_app = _Budgeted(app.wsgi_app, settings.op_timeout)  # type: ignore[method-assign]
         return cache
