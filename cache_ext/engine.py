@@ -70,6 +70,7 @@ class TieredCache:
         self.hooks = self.runtime.add_hooks(self._registry, self._values)
         self._fetcher = Fetcher(self.runtime, time.monotonic)
         self._near = self._fetcher.near
+        self.runtime.sampler.watch(self, "_near")
 
     def start(self) -> None:
         """Connect and start this process' threads now; the first read would, but waits for it no longer."""

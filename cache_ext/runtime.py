@@ -38,6 +38,7 @@ from cache_ext.settings import CacheSettings
 from cache_ext.stats.counts import Counts
 from cache_ext.stats.members import describer
 from cache_ext.stats.own import OwnStats
+from cache_ext.stats.sampling import Sampler
 from cache_ext.stores.local import NullStore
 from cache_ext.stores.redis import RedisStore
 from cache_ext.transport.budget import current_budget
@@ -103,7 +104,8 @@ class Runtime:
         self._make_loading(codec)
         describe = describer(settings, gateway, self.near, self.trust, self.counts, monotonic)
         told = gateway if settings.monitoring else None
-        self.stats = OwnStats(told, self.keyspace, self.counts, describe, monotonic)
+        self.sampler = Sampler()
+        self.stats = OwnStats(told, self.keyspace, self.counts, describe, self.sampler, monotonic)
 
     def _make_loading(self, codec: EntryCodec) -> None:
         """Join what loads and stores."""

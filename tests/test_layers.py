@@ -54,6 +54,7 @@ CACHE_EXT_ROWS = (
         "coherence.records",
         "wanted",
         "stats.durations",
+        "stats.sampling",
     ),
     ("codec.seal", "codec.values", "hooks.event", "limits.lines", "stats.counts"),
     ("hooks.rules", "stats.minutes"),

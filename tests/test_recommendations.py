@@ -72,6 +72,8 @@ FINE = Report(
     circuit={"closed": 1, "open": 0, "half-open": 0},
     pool={"idle": 1, "used": 44, "max": 50},
     backplane=Backplane(1.0, 1, 0),
+    top_keys=(),
+    top_tags=(),
 )
 """Next to every bound, and within each."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +16,17 @@ from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY
+from cache_ext.stats.sampling import Seen
 from cache_ext.transport.budget import budget
 
 Tags = tuple[str, ...]
 Loader = Callable[[], Any]
+
+
+def _found(given: tuple[Any, ...], found: Any) -> Seen:
+    """Look at `Lookup.find`, which is asked for the variants of a place with its tags once more."""
+    key, tags = given
+    return () if tags else ((key, ()),)
 
 
 class Lookup:
@@ -34,6 +43,18 @@ class Lookup:
         self._name = name
         self._policy = CachePolicy(ttl=longest, stale_if_error=longest, name=name)
         register_stored(cache)
+        self._be_watched()
+        myself = weakref.ref(self)
+
+        def after_fork() -> None:
+            if lookup := myself():
+                lookup._be_watched()  # by the child's own cache
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _be_watched(self) -> None:
+        self._cache.runtime.sampler.watch(self, "near")
+        self._cache.runtime.sampler.watch(self, "find", _found)
 
     @property
     def works(self) -> bool:

@@ -18,6 +18,7 @@ from cache_ext.reading.sight import NOTHING_SEEN, Sight
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY, OlderThanSeen
 from cache_ext.runtime import Runtime
+from cache_ext.stats.sampling import job_read
 from cache_ext.transport.budget import budget
 
 _SIGNALS = {"hit": events.hit, "stale": events.stale}
@@ -32,6 +33,7 @@ class Fetcher:
         self._near = runtime.near.get
         self._trust = runtime.trust
         self._hit = runtime.tally.hit
+        runtime.sampler.watch(self, "_answers", job_read)
 
     def near(self, key: str, policy: CachePolicy | None) -> Slot | None:
         """Return *key* from L1 if that is all there is to do: the way of nearly every read."""

@@ -29,6 +29,7 @@ class Member(Struct, frozen=True):
         hears: whether it does: the backplane is live.
         bound_seconds: how far L1 may lag behind an invalidation at most while it hears.
         families: whose keys are, by the beginning that they have in common.
+        top_keys, top_tags: what is read most here, and about how often in this minute and the one before.
     """
 
     host: str
@@ -44,6 +45,8 @@ class Member(Struct, frozen=True):
     hears: bool
     bound_seconds: float
     families: dict[str, str] = {}
+    top_keys: dict[str, int] = {}
+    top_tags: dict[str, int] = {}
 
 
 def describer(

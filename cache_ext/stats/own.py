@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from cache_ext.entry import new_stamp
 from cache_ext.keys import KeySpace
-from cache_ext.stats.counts import Counts, Field
+from cache_ext.stats.counts import READS, Counts, Field
 from cache_ext.stats.members import Member, encode
 from cache_ext.stats.minutes import MINUTE, Minutes, Packet
+from cache_ext.stats.sampling import Sampler
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
 
@@ -43,6 +46,7 @@ class OwnStats:
         space: the names of the keys.
         counts: of this process.
         describe: returns this process as it is now.
+        sampler: knows what is read most in it.
         monotonic, wall: clocks, seconds; *wall* serves until Redis was heard, whose minutes count.
     """
 
@@ -52,13 +56,15 @@ class OwnStats:
         space: KeySpace,
         counts: Counts,
         describe: Callable[[], Member],
+        sampler: Sampler,
         monotonic: Callable[[], float],
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._gateway = gateway
         self._space = space
         self._counts = counts
-        self.describe = describe
+        self._describe = describe
+        self._sampler = sampler
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._minutes = Minutes()
@@ -99,6 +105,11 @@ class OwnStats:
             with self._lock:
                 self._gateway.run([self._presence(b"")], OPERATION)
 
+    def describe(self) -> Member:
+        """Return this process as it is now."""
+        with self._lock:
+            return self._myself()
+
     def history(self) -> tuple[int, dict[int, dict[Field, int]]]:
         """Return this minute, and what was counted here in each until now."""
         with self._lock:
@@ -107,6 +118,13 @@ class OwnStats:
 
     def _note(self) -> None:
         self._minutes.note(self._counts.totals(), self._minute())
+        self._sampler.tick(self._minute())
+
+    def _myself(self) -> Member:
+        lately = [self._minutes.mine.get(self._minute() - ago, Counter[Field]()) for ago in (0, 1)]
+        reads = sum(count for counts in lately for field, count in counts.items() if field[0] == READS)
+        top = self._sampler.top(reads)
+        return replace(self._describe(), top_keys=top.keys, top_tags=top.tags)
 
     def _minute(self) -> int:
         return int((self._monotonic() + self._ahead) // MINUTE)
@@ -118,7 +136,7 @@ class OwnStats:
             self._ahead, self.heard = now / 1000 - self._monotonic(), True
 
     def _presence(self, told: bytes | None = None) -> Command:
-        told = encode(self.describe()) if told is None else told
+        told = encode(self._myself()) if told is None else told
         return ("EVALSHA", self._present, 2, *member_places(self._space), self._name, told, PRESENT_MS)
 
     def _told(self, packet: Packet) -> Command:

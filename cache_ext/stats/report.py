@@ -95,6 +95,13 @@ class Finding(Struct, frozen=True):
     change: str
 
 
+class Often(Struct, frozen=True):
+    """What is read often, and about how many times it was in this minute and the one before."""
+
+    name: str
+    reads: int
+
+
 class Report(Struct, frozen=True):
     """What is known of a cache.
 
@@ -110,6 +117,7 @@ class Report(Struct, frozen=True):
         keys_share: share of Redis' keys that were looked at to count keys; null if none were.
         circuit: how many processes are in each state of the breaker.
         pool: pooled connections of all processes, and how many there may be.
+        top_keys, top_tags: what is read most, as sampled; nothing of caches that are sensitive.
         alerts: what is broken now, or about to be.
         recommendations: what could be better.
     """
@@ -127,5 +135,7 @@ class Report(Struct, frozen=True):
     circuit: dict[str, int]
     pool: dict[str, int]
     backplane: Backplane
+    top_keys: tuple[Often, ...]
+    top_tags: tuple[Often, ...]
     alerts: tuple[Finding, ...] = ()
     recommendations: tuple[Finding, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,7 +17,8 @@ from cache_ext.stats.keys import KeyCounts, by_cache, key_counts
 from cache_ext.stats.members import Member
 from cache_ext.stats.recommendations import findings
 from cache_ext.stats.redis_facts import RedisFacts, redis_facts
-from cache_ext.stats.report import Backplane, Level, Report
+from cache_ext.stats.report import Backplane, Level, Often, Report
+from cache_ext.stats.sampling import TOP
 from cache_ext.stats.summing import Sums
 from cache_ext.transport.breaker import State
 
@@ -90,7 +91,16 @@ def _report(known: _Known, *, shared: bool) -> Report:
         circuit={state: circuits[state] for state in State},
         pool=_pool(members),
         backplane=_backplane(members),
+        top_keys=_often(member.top_keys for member in members),
+        top_tags=_often(member.top_tags for member in members),
     )
+
+
+def _often(told: Iterable[Mapping[str, int]]) -> tuple[Often, ...]:
+    reads: Counter[str] = Counter()
+    for each in told:
+        reads.update(each)
+    return tuple(Often(name, count) for name, count in reads.most_common(TOP))
 
 
 def _pool(members: tuple[Member, ...]) -> dict[str, int]:

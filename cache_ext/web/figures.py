@@ -17,6 +17,8 @@ from cache_ext.web.state import cache_of, setting_name_of
 
 SCREEN = "\x1b[2J\x1b[H"
 """Clears a terminal."""
+SHOWN = 10
+"""Keys that are shown."""
 _HEADS = (
     *("cache", "l1", "l2", "miss", "stale", "error", "1 min", "5 min", "60 min"),
     *("loads", "p95", "saved", "keys", "bytes", "evicted", "early", "waits"),
@@ -68,6 +70,9 @@ def render(report: Report) -> Iterator[str]:
     operations = [(name, str(each.count), *_marks(each)) for name, each in report.operations.items()]
     yield from _table([("operation", "count", "p50", "p95", "p99"), *operations])
 
+    yield from _table(
+        [("most read", "reads"), *((each.name, str(each.reads)) for each in report.top_keys[:SHOWN])]
+    )
     for found in (*report.alerts, *report.recommendations):
         yield ""
         yield f"{found.level} {found.rule}: {found.cause}"
