@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
+from cache_ext import runtime
 from cache_ext.coherence.backplane import Backplane
 from cache_ext.coherence.effects import Effects
 from cache_ext.coherence.outbox import Outbox
@@ -23,7 +24,6 @@ from cache_ext.reading.looking import Looks
 from cache_ext.reading.near import NearCache
 from cache_ext.reading.remembered import Remembered
 from cache_ext.reading.softened import Softened
-from cache_ext.runtime import Runtime
 from cache_ext.stores.base import Judgement, Versions
 from cache_ext.stores.redis import RedisStore
 from cache_ext.transport.connection import RedisGateway
@@ -117,8 +117,8 @@ def _any_version(self: LateTags, tags: Any, noted: Any, life: float) -> dict[str
     return {tag: current.of(tag) for tag in tags}
 
 
-def _private(self: Runtime) -> Outbox:
-    return Outbox(None, self.effects.queued)
+def _private(settings: Any, gateway: Any, queued: Any, monotonic: Any) -> Outbox:
+    return Outbox(None, queued)
 
 
 ABSORB, ANSWERED, PUBLISH, HEARD = Frame.absorb, Backplane._answered, Backplane._publish, Effects.heard
@@ -203,7 +203,7 @@ BREAKS: dict[str, list[Patch]] = {
     "own softening of L1": [(NearCache, "soften", _nothing)],
     "marks of softenings": [(Softened, "stale_since", _nothing)],
     "late tags": [(LateTags, "versions", _any_version)],
-    "journal": [(Runtime, "_make_outbox", _private)],
+    "journal": [(runtime, "make_outbox", _private)],
     "receipts": [(Receipt, "outdates", _false)],
     "unchecked life": [(found, "UNCHECKED_LIFE", math.inf)],
 }
