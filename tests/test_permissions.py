@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from cache_ext import MISS, CachePolicy
+from cache_ext.stats.reporting import report_of
+from cache_ext.transport.breaker import State
 from tests.caches import connected
 from tests.waiting import until
 
@@ -41,8 +43,25 @@ def test_the_cache_works_with_the_permissions_in_the_docs(make_cache, own_redis_
     two.hooks.on("arrived")(came.append)
     one.hooks.emit("arrived", ["apples"])
     until(lambda: came, "the hook has run")
+    for cache in (one, two):
+        cache.runtime.stats.tick()
+    told = report_of(one)
+    assert (told.complete, len(told.processes), told.keys_share) == (True, 2, 1.0)
     denied = own_redis_server.ask("ACL LOG")
     assert denied in (b"*0", b"*-1")
+
+
+def test_without_the_permissions_for_stats_the_cache_works(make_cache, own_redis_server):
+    """A user who was made before there were any: Redis is not given up, and each process knows itself."""
+    old = " ".join(rules()).partition("+type")[0]
+    assert own_redis_server.ask(f"ACL SETUSER {USER} on >{PASSWORD} {old}") == b"+OK"
+    cache = connected(make_cache(own_redis_server.url, redis_username=USER, redis_password=PASSWORD))
+    for number in range(10):
+        cache.runtime.stats.tick()
+        assert cache.get_or_load(f"k{number}", lambda: 1, ttl=60) == 1
+    assert cache.gateway.breaker.state is State.CLOSED
+    told = report_of(cache)
+    assert (told.complete, told.total.misses) == (False, 10)
 
 
 def test_the_permissions_in_the_docs_are_few():

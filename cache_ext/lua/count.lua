@@ -3,7 +3,7 @@
 -- ARGV  field that has the number of the process' last packet, number of this one, ms for which the counts
 --       are kept, then per count: field, how much to add
 -- Returns whether it is counted, 1 or 0: there is no room, or nothing may be written here.
-if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+if redis.pcall('TYPE', KEYS[1]).ok ~= 'hash' then
   redis.pcall('DEL', KEYS[1]) -- whatever it is
 end
 local last = redis.pcall('HGET', KEYS[1], ARGV[1])

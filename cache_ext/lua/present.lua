@@ -4,7 +4,7 @@
 -- Returns the time, Unix ms.
 local kinds = { 'hash', 'zset' }
 for i = 1, 2 do
-  if redis.call('TYPE', KEYS[i]).ok ~= kinds[i] then
+  if redis.pcall('TYPE', KEYS[i]).ok ~= kinds[i] then
     redis.pcall('DEL', KEYS[i]) -- whatever it is
   end
 end
