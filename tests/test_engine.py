@@ -423,7 +423,7 @@ def count_commands(server):
 def test_a_warm_batch_is_one_round_trip(make_cache, redis_server):
     """A process with an empty L1 reads 100 keys with tags in one trip of one MGET."""
     names = [f"price:{number}" for number in range(BATCH)]
-    first, second = make_cache(redis_server.url), connected(make_cache(redis_server.url))
+    first, second = (connected(make_cache(redis_server.url, monitoring=False)) for _ in range(2))
 
     def tags_for(key):
         return [f"pair:{key}", "market"]

@@ -148,7 +148,7 @@ def test_a_reply_that_is_lost_makes_nothing_count_twice(
 ) -> None:
     """What was told and may not have arrived is told again as it was, and what came since after it."""
     cache, other = pair
-    own, run = cache.runtime.stats, cache.gateway.run
+    own, run = cache.runtime.stats, cache.gateway.run_aside
     cache.runtime._upkeep.stop()  # nobody else tells
     cache.get_or_load("price:1", lambda: 1, policy=PRICE)
 
@@ -157,7 +157,7 @@ def test_a_reply_that_is_lost_makes_nothing_count_twice(
         raise StoreUnavailable("the reply is lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache.gateway, "run", lossy)
+        patch.setattr(cache.gateway, "run_aside", lossy)
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
                 own.tick()

@@ -19,7 +19,6 @@ from cache_ext.stats.sampling import Sampler
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
 
-OPERATION = "other"
 BUCKET = 0
 """Where all that is told lies."""
 KEPT_MS = 70 * 60_000
@@ -89,10 +88,10 @@ class OwnStats:
                 self._note()
                 return
             if not self.heard:
-                self._hear(self._gateway.run([self._presence()], OPERATION))
+                self._hear(self._gateway.run_aside([self._presence()]))
             self._note()
             commands = [self._presence(), *map(self._told, self._minutes.packets())]
-            presence, *counted = self._gateway.run(commands, OPERATION)
+            presence, *counted = self._gateway.run_aside(commands)
             self._hear([presence])
             self.refused = 0 in counted
             if not self.refused:
@@ -103,7 +102,7 @@ class OwnStats:
         if self._gateway is not None:
             self.tick()
             with self._lock:
-                self._gateway.run([self._presence(b"")], OPERATION)
+                self._gateway.run_aside([self._presence(b"")])
 
     def describe(self) -> Member:
         """Return this process as it is now."""

@@ -125,6 +125,12 @@ class RedisGateway:
         with budget(self._settings.op_timeout) as spending:
             return self._spend(commands, operation, spending)
 
+    def run_aside(self, commands: Sequence[Command]) -> list[Any]:
+        """Send *commands* as `run` does, but for nobody who waits, outside of any request's budget."""
+        self.breaker.check()
+        with budget(self._settings.op_timeout, administrative=True) as spending:
+            return self._spend(commands, "other", spending)
+
     def probe(self) -> bool:
         """Tell, outside of any request, whether Redis answers a request in time; with an open circuit too."""
         try:
