@@ -45,7 +45,7 @@ def test_an_untouched_chain_is_whole(books: Books) -> None:
     assert report.head == report.anchored
 
 
-ATTACKS: dict[str, tuple[Callable[[Books], None], set[tuple[int, str]]]] = {
+ATTACKS: dict[str, tuple[Callable[[Books], None], set[tuple[int | None, str]]]] = {
     "another target": (lambda books: books.change(3, target="nothing"), {(3, "was changed")}),
     "another time": (lambda books: books.change(3, at=1), {(3, "was changed")}),
     "another outcome": (lambda books: books.change(1, outcome="failed"), {(1, "was changed")}),
@@ -53,6 +53,15 @@ ATTACKS: dict[str, tuple[Callable[[Books], None], set[tuple[int, str]]]] = {
     "another count": (lambda books: books.change(5, count=2), {(5, "was changed")}),
     "nobody": (lambda books: books.change(2, account=None), {(2, "was changed")}),
     "another mac": (lambda books: books.change(2, mac="0" * 64), {(2, "was changed")}),
+    "no mac at all": (lambda books: books.change(2, mac="\u00e9" * 64), {(2, "was changed")}),
+    "bytes for a mac": (
+        lambda books: books.sql("UPDATE audit SET mac = x'00' WHERE number = 2"),
+        {(2, "was changed")},
+    ),
+    "no number": (
+        lambda books: books.sql("UPDATE audit SET number = 'x' WHERE number = 3"),
+        {(3, "row 3 is missing"), (None, "a row has no number")},
+    ),
     "an unknown key": (
         lambda books: books.change(4, key_id="00000000", target="x"),
         {(4, "is signed with a key that is not listed")},
@@ -92,6 +101,20 @@ def test_rows_that_changed_places_are_found(books: Books) -> None:
     assert books.findings() == [
         (2, "was moved here; it was row 4"),
         (4, "was moved here; it was row 2"),
+    ]
+
+
+@on_sqlite
+def test_a_row_of_another_history_is_found(tmp_path: Path, books: Books) -> None:
+    """It is genuine, of the same keys and the same number; neither it nor the next follows what is before."""
+    with open_books(tmp_path / "elsewhere") as other:
+        other.write("x", "y", "z")
+        (third,) = [row for row in other.rows() if row["number"] == 3]
+    books.remove(3)
+    books.put(third)
+    assert books.findings() == [
+        (3, "does not follow the row before it"),
+        (4, "does not follow the row before it"),
     ]
 
 
@@ -298,6 +321,18 @@ def test_a_count_that_is_changed_while_open_is_found(tmp_path: Path) -> None:
         books.write("a")
         assert [row["action"] for row in books.rows()] == ["admin.flush", "audit.count_changed", "a"]
         assert books.findings() == []
+
+
+def test_a_count_with_another_time_is_settled_once(tmp_path: Path) -> None:
+    """Its time says which minute it is of: a changed one neither keeps it open nor is it told again."""
+    now = [START]
+    with open_books(tmp_path, clock=lambda: now[0]) as books:
+        books.deny(times=9)
+        books.tamper(counts.update().values(at=1))
+        now[0] += 60
+        books.write("a", "b")
+        assert books.rows(counts) == []
+        assert [row["action"] for row in books.rows()] == ["admin.flush", "audit.count_changed", "a", "b"]
 
 
 def test_nobody_reads_who_has_no_database(tmp_path: Path) -> None:

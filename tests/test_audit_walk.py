@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from blueprints.rights import ADMINS, demand_of
 from cache_ext.testing import FakeClock
 from shivx.identity import Tier
+from shivx.jobs.store import new_id
 from tests.accounts_stage import PASSWORD
 from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
 from tests.processes import processes
@@ -67,8 +70,7 @@ def test_every_route_that_changes_something_is_recorded(
     }.items():
         monkeypatch.setenv(f"SHIVX_{name}", value)  # for the process that trains
     assert changing(site) == CHANGES.keys() | COUNTED.keys()
-    root = site.app.test_client()
-    assert root.post("/api/auth/login", json={"username": "root", "password": PASSWORD}).status_code == 200
+    root = log_in(site)
     made = job = ""
     for (method, rule), (body, action) in CHANGES.items():
         (session,) = root.get("/api/auth/sessions").json["sessions"]
@@ -86,3 +88,54 @@ def test_every_route_that_changes_something_is_recorded(
         "the training has ended",
         30.0,
     )
+
+
+def log_in(site: Site) -> Any:
+    """Return a client that the admin is logged in with."""
+    root = site.app.test_client()
+    assert root.post("/api/auth/login", json={"username": "root", "password": PASSWORD}).status_code == 200
+    return root
+
+
+def reads(site: Site) -> int:
+    """Return how many reads were counted."""
+    site.services.audit.flush()
+    page = site.services.audit.page(100)
+    return sum(e.count for e in (*page.open, *(row.event for row in page.rows)) if e.outcome == "read")
+
+
+def test_every_route_that_shows_admins_something_is_counted(site: Site) -> None:
+    """Once for each look, whoever added the route."""
+    root, job = log_in(site), new_id("direction")
+    site.services.retraining.jobs.begin(job)
+    paths = [
+        rule.rule.replace("<job>", job)
+        for rule in site.app.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and demand_of(site.app.view_functions[rule.endpoint]) == ADMINS
+    ]
+    assert "/api/admin/audit" in paths
+    for number, path in enumerate(paths):
+        assert reads(site) == number
+        assert root.get(path).status_code == 200, path
+        assert reads(site) == number + 1, path
+
+
+def test_no_route_changes_anything_while_nothing_can_be_recorded(site: Site) -> None:
+    """503 for the admin, whoever added the route, and nothing is begun; he can log in and out."""
+    root = log_in(site)
+    (session,) = root.get("/api/auth/sessions").json["sessions"]
+    key = root.post("/api/auth/keys", json={"name": "bot"}).json["id"]
+    before = told(site)
+    rename = "ALTER TABLE {} RENAME TO {}".format
+    database = site.services.access.database
+    database.write(lambda session: session.execute(text(rename("audit_head", "away"))) and None)
+    for (method, rule), (body, _) in CHANGES.items():
+        path = rule.replace("<session>", session["id"]).replace("<name>", "direction")
+        path = path.replace("<int:key>", str(key)).replace("<job>", new_id("direction"))
+        answer = root.open(path, method=method, json=body)
+        assert (answer.status_code, answer.json["code"]) == (503, "unavailable"), path
+    assert [each["id"] for each in root.get("/api/auth/sessions").json["sessions"]] == [session["id"]]
+    assert [each["id"] for each in root.get("/api/auth/keys").json["keys"]] == [key]
+    assert log_in(site).post("/api/auth/logout").status_code == 204
+    database.write(lambda session: session.execute(text(rename("away", "audit_head"))) and None)
+    assert told(site) == before

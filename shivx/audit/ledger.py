@@ -156,7 +156,7 @@ class Ledger:
                 events.append(
                     msgspec.structs.replace(event, outcome=str(Outcome.FAILED), action=CHANGED, count=1)
                 )
-            session.execute(delete(counts).where(counts.c.minute == each["minute"], _like(event)))
+            session.execute(delete(counts).where(*(column == each[column.name] for column in names)))
         return events
 
 

@@ -113,6 +113,9 @@ def verify(session: Session, keys: ChainKeys, anchor: Anchor) -> Report:
     claims = {claim.number for claim in (anchored, said) if claim is not None}
     rows = session.execute(select(chain).order_by(chain.c.number).execution_options(yield_per=_AT_ONCE))
     for found in rows.mappings():
+        if not isinstance(found["number"], int):  # SQLite takes anything for a number
+            walk.findings.append(Finding(None, "a row has no number"))
+            continue
         row = row_of(found)
         walk.take(row)
         if row.number in claims:
