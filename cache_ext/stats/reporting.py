@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cache_ext.engine import TieredCache
 from cache_ext.errors import StoreUnavailable
 from cache_ext.settings import CONFIG_PREFIX
-from cache_ext.stats.gathering import Gathered, gather, of_this_process
+from cache_ext.stats.gathering import PATIENCE, Gathered, gather, of_this_process
 from cache_ext.stats.keys import KeyCounts, by_cache, key_counts
 from cache_ext.stats.members import Member
 from cache_ext.stats.recommendations import findings
@@ -21,6 +21,7 @@ from cache_ext.stats.report import Backplane, Level, Often, Report
 from cache_ext.stats.sampling import TOP
 from cache_ext.stats.summing import Sums
 from cache_ext.transport.breaker import State
+from cache_ext.transport.budget import budget
 
 ALONE = "this process alone is known: "
 REFUSED = "Redis takes nothing more, so what was counted lately is not told"
@@ -65,7 +66,8 @@ def _known(cache: TieredCache) -> _Known:
         if not own.tells:
             return _Known(alone, redis, keys, ALONE + "monitoring is off, so nobody tells")
         if own.heard:  # else it is one that only asks
-            own.tick()
+            with budget(PATIENCE, administrative=True):
+                own.tick()
         gathered = gather(gateway, cache.runtime.keyspace)
     except StoreUnavailable as error:
         return _Known(alone, missing=f"{ALONE}Redis does not answer ({error})")

@@ -126,9 +126,9 @@ class RedisGateway:
             return self._spend(commands, operation, spending)
 
     def run_aside(self, commands: Sequence[Command]) -> list[Any]:
-        """Send *commands* as `run` does, but for nobody who waits, outside of any request's budget."""
+        """Send *commands* as `run` does, on behalf of this process itself rather than of a caller."""
         self.breaker.check()
-        with budget(self._settings.op_timeout, administrative=True) as spending:
+        with budget(self._settings.op_timeout) as spending:
             return self._spend(commands, "other", spending)
 
     def probe(self) -> bool:
