@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from shivx.accounts.key_text import make_key
 from tests.accounts_stage import PASSWORD
 from tests.service import GUNICORN, GunicornService
 from tests.waiting import until
@@ -79,6 +80,7 @@ def test_a_database_that_is_away_stops_nobody_who_needs_none(postgres_url: str) 
     away = postgres_url.replace("?host=/tmp/", "?host=/tmp/nowhere-")
     with GunicornService(env={"SHIVX_DATABASE_URL": away}) as service:
         assert service.get("/api/market/price/SOL-USDC").status == 200
-        key = "shx_" + "0" * 43 + "0" * 6
-        assert service.get(PATH, {"X-API-Key": key}).status == 401  # no key at all
+        answer = service.get(PATH, {"X-API-Key": make_key()})
+        assert (answer.status, int(answer.headers["Retry-After"]) >= 1) == (503, True)
+        assert service.get(PATH, {"X-API-Key": "shx_" + "0" * 49}).status == 401  # that is no key
         assert service.get(PATH).status == 401
