@@ -16,6 +16,7 @@ from shivx.errors import ModelUnavailable, UnknownModel
 from shivx.ml.judging import verdict
 from shivx.ml.kinds import MODELS
 from shivx.ml.manifest import DamagedModel
+from shivx.ml.registry import RegistryUnavailable
 from shivx.ml.rendering import render_models
 from shivx.ml.sessions import Sessions
 from shivx.wiring import services_of
@@ -97,7 +98,7 @@ def activate(name: str, version: str, force: bool) -> None:
         if not chosen:
             raise click.ClickException(f"{version} does not serve: {reason}")
         registry.point_to(name, version)
-    except (DamagedModel, UnknownModel) as error:
+    except (DamagedModel, UnknownModel, RegistryUnavailable) as error:
         raise click.ClickException(f"{version} of {name} cannot serve: {error}") from None
     services.events.emit("model_retrained", {"model": name})
     click.echo(f"{version} of {name} serves: {reason}")

@@ -5,22 +5,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from shivx.errors import UnknownModel
+from shivx.errors import ShivxError, UnknownModel
 from shivx.ml.kinds import MODELS
 from shivx.ml.manifest import VERSION, DamagedModel, Manifest, check_model, read_manifest
 
 log = logging.getLogger(__name__)
 
 MANIFEST, MODEL, ACTIVE = "manifest.json", "model.onnx", "active"
+UNFINISHED = ".new-"
+"""How the names of what is being written begin."""
 MAX_MODEL_BYTES = 64 * 1024 * 1024
+
+
+class RegistryUnavailable(ShivxError):
+    """The folder of models cannot be read or written: full, read-only, gone."""
 
 
 class Registry:
@@ -49,11 +58,17 @@ class Registry:
         return found
 
     def active(self, name: str) -> str | None:
-        """Return the version that is to serve, None if none has been activated."""
+        """Return the version that is to serve, None if none has been activated.
+
+        Raises:
+            RegistryUnavailable: that cannot be read.
+        """
         try:
             text = (self._place(name) / ACTIVE).read_text("ascii").strip()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
+        except OSError as error:
+            raise RegistryUnavailable(f"the active version cannot be read: {error.strerror}") from None
         return text if VERSION.fullmatch(text) else None
 
     def manifest(self, name: str, version: str) -> Manifest:
@@ -80,12 +95,12 @@ class Registry:
 
         Raises:
             DamagedModel: the two do not belong together.
+            RegistryUnavailable: the folder takes nothing.
         """
         check_model(manifest, model)
         place = self._version(manifest.name, manifest.version)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
-        try:
+        with _writing(place.parent):
+            made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place.parent))
             _write(made / MODEL, model)
             _write(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
             _sync(made)
@@ -93,21 +108,21 @@ class Registry:
             if not place.exists():
                 made.rename(place)
                 _sync(place.parent)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
 
     def point_to(self, name: str, version: str) -> None:
         """Make *version* the one that is to serve.
 
         Raises:
             DamagedModel: it is not what was written.
+            RegistryUnavailable: the folder takes nothing.
         """
         self.model(name, version)
         place = self._place(name)
-        made = place / f".{ACTIVE}-{os.getpid()}"
-        _write(made, version.encode())
-        made.rename(place / ACTIVE)
-        _sync(place)
+        with _writing(place):
+            made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place)) / ACTIVE
+            _write(made, version.encode())
+            made.rename(place / ACTIVE)
+            _sync(place)
 
     def _place(self, name: str) -> Path:
         if name not in MODELS:
@@ -129,6 +144,30 @@ class Registry:
             return (place / file).read_bytes()
         except OSError as error:
             raise DamagedModel(f"its {file} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Return a with block for the only writer of *folder*, which clears what a killed one has left."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            _clear(folder)
+            try:
+                yield
+            finally:
+                _clear(folder)
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise RegistryUnavailable(f"{folder} takes no model: {error.strerror}") from None
+
+
+def _clear(folder: Path) -> None:
+    for left in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from shivx.jobs.record import Job
 from shivx.jobs.starting import start
 from shivx.jobs.store import Jobs, new_id
 from shivx.ml.kinds import MODELS
-from shivx.ml.registry import Registry
+from shivx.ml.registry import Registry, RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Retraining:
                 if not untrained:
                     return
                 self._start_one(untrained)
-            except (StoreUnavailable, OSError) as error:
+            except (StoreUnavailable, RegistryUnavailable, OSError) as error:
                 log.info("no model can be trained yet: %s", error)
             self._closed.wait(LOOK_SECONDS)
 

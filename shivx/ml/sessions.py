@@ -16,7 +16,7 @@ from shivx.errors import ModelUnavailable, UnknownModel
 from shivx.indicators.prices import Floats
 from shivx.ml.features import FEATURES_VERSION, NAMES
 from shivx.ml.manifest import DamagedModel, Manifest
-from shivx.ml.registry import Registry
+from shivx.ml.registry import Registry, RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,10 @@ class Sessions:
             UnknownModel: there is no model of that name.
             ModelUnavailable: it has no version that could answer.
         """
-        active = off_hub(lambda: self.registry.active(name))
+        try:
+            active = off_hub(lambda: self.registry.active(name))
+        except RegistryUnavailable as error:
+            raise ModelUnavailable(f"the model {name} cannot be used: {error}", NOT_YET_SECONDS) from None
         if active is None:
             raise ModelUnavailable(f"the model {name} is not trained yet", NOT_YET_SECONDS)
         try:
