@@ -237,9 +237,6 @@ def test_a_forked_child_opens_its_own(tmp_path: Path) -> None:
 
 
 def test_opening_a_model_stops_no_greenlet(tmp_path: Path) -> None:
-    """Loading onnxruntime takes long; the hub goes on, and the model is opened once for all who ask."""
+    """While its file is read and onnxruntime loaded the hub goes on; it is opened once for all who ask."""
     activate(tmp_path, "direction", UP)
-    found = played(tmp_path, "gevent")
-    assert found["patched"]
-    assert found["same"] == 1
-    assert found["gaps"][0] < 0.2 + found["gaps"][1]
+    assert played(tmp_path, "gevent") == {"models": 1, "went on": [True], "patched": True}

@@ -154,20 +154,15 @@ def _writing(folder: Path) -> Iterator[None]:
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(number, fcntl.LOCK_EX)
-            _clear(folder)
             try:
                 yield
             finally:
-                _clear(folder)
+                for left in folder.glob(f"{UNFINISHED}*"):
+                    shutil.rmtree(left, ignore_errors=True)
         finally:
             os.close(number)
     except OSError as error:
         raise RegistryUnavailable(f"{folder} takes no model: {error.strerror}") from None
-
-
-def _clear(folder: Path) -> None:
-    for left in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:
