@@ -270,6 +270,22 @@ def test_a_first_start_invalidates_nothing(make_ruled, desk, quick):
     assert counted("started_over") == before
 
 
+def test_events_before_the_first_start_are_taken_one_by_one(make_ruled, make_cache, redis_url, desk, quick):
+    """Nobody has followed the stream yet, and its first event is still there: none was lost."""
+    before, plain = counted("started_over"), connected(make_cache(redis_url))
+    kept(plain, "SOL-USDC", "BTC-USDC")
+    plain.hooks.emit("noise", 1)
+    plain.hooks.emit("trade", TRADE)
+    ruled = make_ruled()
+    until(lambda: not still(plain, "SOL-USDC"), "events count")
+    follows(ruled, desk)
+    assert still(plain, "BTC-USDC")
+    assert counted("started_over") == before
+    desk.xgroup_destroy(place(plain), GROUP)
+    desk.delete(place(plain, "taken"))
+    until(lambda: not still(plain, "BTC-USDC"), "who has followed knows that there was a group")
+
+
 def test_who_has_followed_notices_that_all_is_gone(make_ruled, make_cache, redis_url, desk, quick):
     """The stream and all that is known of it: the process itself remembers that there was something."""
     ruled = make_ruled()

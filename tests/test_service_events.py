@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests.caches import connected
+from tests.monitored import commands_during
 from tests.servers import RunningServer
 from tests.service import Answer, GunicornService
 from tests.traffic import PATIENCE, at_once, until_all_serve
@@ -192,10 +193,8 @@ def test_twenty_indicators_are_read_at_once_as_the_server_saw_it(fleet: Fleet) -
     assert first.headers["X-Cache"] == "MISS"
     again = fleet.one.get(path + ",".join(TWENTY))
     assert (again.headers["X-Cache"], again.body) == ("HIT", first.body)
-    with redis.Redis.from_url(fleet.server.url) as desk, desk.monitor() as watched:
-        answer = fleet.other.get(path + ",".join(reversed(TWENTY)))
-        desk.echo("over")
-        commands = list(iter(lambda: watched.next_command()["command"], "ECHO over"))
+    other = path + ",".join(reversed(TWENTY))
+    answer, commands = commands_during(fleet.server.url, lambda: fleet.other.get(other))
     assert answer.headers["X-Cache"] == "HIT"
     assert json.loads(answer.body)["indicators"] == json.loads(first.body)["indicators"]
     entry = ":v:indicator:{pair:simulated:SOL-USDC}:1d:"

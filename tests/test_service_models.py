@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.model_stage import activate
+from tests.monitored import commands_during
 from tests.servers import RunningServer
 from tests.service import GunicornService
 from tests.traffic import at_once, until_all_serve
@@ -24,6 +25,7 @@ WORKERS = 2
 CROWD = 8 * WORKERS  # at once, so that every worker answers some
 BOUND = 1.0 + 9.0  # seconds: the staleness bound, and slack: a worker loads onnxruntime, on a busy machine
 PATH = "/api/ml/predict/{}?model=direction"
+ASKED = "ETH-USDC"
 PAIRS = ("BTC-USDC", "ETH-USDC", "SOL-USDC", "BTC-EUR", "ETH-EUR")
 
 
@@ -47,7 +49,7 @@ class Fleet:
 
     def versions(self, model: str) -> set[str]:
         """Ask all workers of both what *model* says; return which versions answer."""
-        path = f"/api/ml/predict/ETH-USDC?model={model}"
+        path = f"/api/ml/predict/{ASKED}?model={model}"
         answers = [answer for each in (self.one, self.other) for answer in at_once(each, path, CROWD)]
         assert {answer.status for answer in answers} == {200}, answers[0].body
         return {json.loads(answer.body)["version"] for answer in answers}
@@ -102,6 +104,24 @@ def test_a_promoted_version_answers_everywhere_and_never_the_old_one_again(fleet
         os.kill(pid, signal.SIGKILL)
     until_all_serve(fleet.other, WORKERS)
     assert fleet.said("SOL-USDC") == {(second, "down")}
+
+
+def test_a_cached_batch_is_one_read_as_the_server_saw_it(fleet: Fleet) -> None:
+    """A worker of the other instance names all its predictions in one MGET, and none in another command."""
+    pairs = [pair for pair in PAIRS if pair != ASKED]
+    path = "/api/ml/predictions?pairs={}&model=direction"
+    new = activate(fleet.models, "direction", (0.2, 0.6, 0.2), "20260303T000000Z")
+    fleet.retrained()
+    until(lambda: fleet.versions("direction") == {new}, "all workers answer with it", BOUND)
+    first = path.format(",".join(pairs))
+    until(lambda: fleet.one.get(first).headers["X-Cache"] == "HIT", "the batch is kept", BOUND)
+    again = path.format(",".join(reversed(pairs)))
+    answer, commands = commands_during(fleet.server.url, lambda: fleet.other.get(again))
+    assert answer.headers["X-Cache"] == "HIT"
+    assert json.loads(answer.body)["predictions"].keys() == set(pairs)
+    (reading,) = [command for command in commands if ":v:prediction:" in command]
+    assert reading.startswith("MGET ")
+    assert reading.count(":v:prediction:") == len(pairs)
 
 
 def test_a_model_trained_beside_the_service_answers_everywhere(fleet: Fleet) -> None:

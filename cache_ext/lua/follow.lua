@@ -4,7 +4,7 @@
 -- ARGV  group, taker, ms untouched after which an event is due, events to look at
 -- Returns {0, 1 if there may be more, {{place, {field, value, ...}}, ...}};
 --         {1, number of the newest event, place of the newest event} if events may have been lost;
---         {2, '0', '0-0'} if there is no trace of any;
+--         {2, '0', '0-0'} if nobody has taken any yet, and none is missing;
 --         or text: what is wrong with the stream
 local newest = tonumber(redis.call('MGET', KEYS[2])[1] or '') or 0
 local last = tonumber(redis.call('MGET', KEYS[3])[1] or '')
@@ -26,6 +26,12 @@ local function lost()
   return {1, string.format('%.0f', newest), place}
 end
 local due = redis.pcall('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], '0-0', 'COUNT', ARGV[4])
+if not last and due.err then
+  local first = redis.pcall('XRANGE', KEYS[1], '-', '+', 'COUNT', '1')[1]
+  if first and string.match(table.concat(first[2], ' '), ' s 1$') then
+    return {2, '0', '0-0'}
+  end
+end
 if not last or due.err or #(due[3] or {}) > 0 then
   return lost()
 end
