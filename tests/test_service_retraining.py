@@ -149,8 +149,8 @@ def test_a_training_outlives_the_worker_that_started_it(fleet: Fleet) -> None:
     assert os.getpriority(os.PRIO_PROCESS, process.pid) > 0
     for pid in fleet.other.worker_pids():
         os.kill(pid, signal.SIGKILL)
-    until_all_serve(fleet.other, WORKERS)
     assert [each.pid for each in processes_of(path)] == [process.pid]
+    until_all_serve(fleet.other, WORKERS)
     assert fleet.until_ended(path)["status"] == "succeeded"
     until(lambda: not processes_of(path), "its process has ended")
 
