@@ -199,8 +199,6 @@ LATE_IMPORTS = {
     ("shivx", "shivx.app"): "the factory imports everything, and its parts import this package",
     ("cache_ext.transport.greenlets", "gevent.hub"): "cache_ext needs no gevent; who uses it has loaded it",
     ("shivx.accounts.database", "shivx.accounts.upgrading"): "Alembic is slow to load; few starts need it",
-    ("shivx.ml.sessions", "onnxruntime"): "60 MB, which a process without predictions does without",
-    ("shivx.indicators.library", "talib.abstract"): "a process without indicators need not load TA-Lib",
 }
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from shivx import importing
+
 PRICES = ("open", "high", "low", "close", "volume")
 """What a candle has, and so what a function may take."""
 NOT_OF_PRICES = frozenset({"Math Operators", "Math Transform"})
@@ -78,9 +80,8 @@ class Function:
 @cache
 def load() -> ModuleType:
     """Return TA-Lib."""
-    import talib.abstract  # noqa: PLC0415 - see the module's docstring
-
-    return talib
+    importing.load("talib.abstract")
+    return importing.load("talib")
 
 
 @cache

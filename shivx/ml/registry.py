@@ -64,7 +64,7 @@ class Registry:
             RegistryUnavailable: that cannot be read.
         """
         try:
-            text = (self._place(name) / ACTIVE).read_text("ascii").strip()
+            text = (self._place(name) / ACTIVE).read_bytes().decode("ascii").strip()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         except OSError as error:

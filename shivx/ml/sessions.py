@@ -13,6 +13,7 @@ import numpy as np
 
 from shivx.accounts.offload import off_hub
 from shivx.errors import ModelUnavailable, UnknownModel
+from shivx.importing import load
 from shivx.indicators.prices import Floats
 from shivx.ml.features import FEATURES_VERSION, NAMES
 from shivx.ml.manifest import DamagedModel, Manifest
@@ -37,8 +38,7 @@ class OpenModel:
     """
 
     def __init__(self, manifest: Manifest, model: bytes) -> None:
-        import onnxruntime  # noqa: PLC0415 - 60 MB, which a process without predictions does without
-
+        onnxruntime: Any = load("onnxruntime")  # late: 60 MB, which a process without predictions saves
         if manifest.features_version != FEATURES_VERSION or manifest.feature_names != NAMES:
             raise DamagedModel("it was trained on other features than this program computes")
         self.manifest = manifest

@@ -7,13 +7,13 @@ import importlib.util
 import json
 import re
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from shivx import importing
 from shivx.errors import ConfigurationError, OriginInvalid, OriginUnavailable
 from shivx.providers.ccxt_profiles import CcxtClient, Profile, Raw
 from shivx.providers.http_line import Answer
@@ -22,7 +22,6 @@ SOURCE_SETTING = "SHIVX_MARKET_SOURCE"
 URL_SETTING = "SHIVX_MARKET_SOURCE_URL"
 _REFUSALS = frozenset({401, 403, 407, 451})
 _REPLACED = "\ufffd"
-_IMPORT_LOCK = threading.Lock()
 _NEEDED = ("fetchMarkets", "fetchTicker", "fetchOrderBook", "fetchTrades")
 
 
@@ -52,7 +51,7 @@ def load_class(exchange_id: str) -> type[CcxtClient]:
     is_name = re.fullmatch(r"[a-z][a-z0-9_]*", exchange_id) is not None
     if not is_name or not any((Path(folder) / f"{exchange_id}.py").is_file() for folder in folders):
         raise ConfigurationError(f"{SOURCE_SETTING}: ccxt knows no exchange {exchange_id!r}")
-    with _IMPORT_LOCK:
+    with importing.lock:
         module = _import_alone(f"ccxt.{exchange_id}", folders)
     found: type[CcxtClient] = getattr(module, exchange_id)
     return found
