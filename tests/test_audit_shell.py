@@ -16,6 +16,7 @@ from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
 
 READS = {
     "cache health",
+    "cache stats",
     "accounts list",
     "accounts keys list",
     "accounts audit",
