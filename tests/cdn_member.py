@@ -1,7 +1,7 @@
 """An application for tests of a CDN, served by gunicorn: its answers can be held, its purges are told.
 
 Everything goes by database 1 of its Redis: an answer is the number in ``fact``, read through the cache; while
-there is a ``hold``, an answer for ``/held`` waits, after it has read and said so in ``arrived``, until
+there is a ``hold``, an answer for ``/held…`` waits, after it has read and said so in ``arrived``, until
 something is pushed to ``release``; ``purged`` gets the names of each purge that is done. POST invalidates.
 """
 
@@ -58,7 +58,7 @@ def make_app() -> Flask:
     def show(name: str) -> Response:
         tags = [f"Ä {name}{number}" for number in range(MANY if name == "many" else 1)]
         fact = cache.get_or_load(f"fact:{name}", lambda: desk.get("fact") or "", ttl=600, tags=tags)
-        if name == "held" and desk.get("hold"):
+        if name.startswith("held") and desk.get("hold"):
             desk.rpush("arrived", 1)
             desk.blpop(["release"], LONGEST_HOLD)
         answer = Response(fact, headers={"Cache-Control": "public, max-age=600", "RateLimit": "mine"})

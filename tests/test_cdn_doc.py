@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cache_ext.cdn import ledger, names, purgers, purging, worker
+from cache_ext.cdn import debts, ledger, names, purgers, purging, worker
 from cache_ext.coherence.backplane import BOUND
 from cache_ext.limits.decision import Answer, decide
 from cache_ext.metrics import cdn_purges
@@ -55,6 +55,18 @@ def test_the_figures_are_those_of_the_program():
     assert f"More than {ledger.MAX_NAMES} names" in TEXT
     assert f"After {worker.GIVE_UP_AFTER:.0f} seconds a name is given up" in TEXT
     assert f"for up to {purging.CLOSE_PATIENCE:.0f} seconds" in TEXT
+
+
+def test_the_figures_of_debts_are_those_of_the_program():
+    """What a purge costs whoever was killed: the patience, a grain, a look and the way."""
+    look, way = 1.0, 0.5
+    again = cdn.LONGEST_FETCH + cdn.ON_THE_WAY
+    late = debts.PATIENCE + ledger.GRAIN + look + way
+    assert f"{late:.0f} s for the first, {again + late:.0f} s for the second" in TEXT
+    assert f"{debts.LEASE + look:.0f} s more for each" in TEXT
+    assert f"nothing for {debts.PATIENCE:.0f} seconds after" in TEXT
+    assert f"has {debts.LEASE:.0f} seconds" in TEXT
+    assert f"More than {debts.MAX_DEBTS} owed" in TEXT
 
 
 def test_the_outcomes_of_the_metric_are_listed():

@@ -11,11 +11,13 @@ import redis
 
 from cache_ext.cdn.names import SurrogateNames
 from tests.caches import begin
+from tests.cdn_debtor import killed_while_invalidating
 from tests.cdn_stage import PATIENCE
 from tests.processes import free_port
 from tests.servers import RunningServer, SharedServers
 from tests.service import ROOT, GunicornService
 from tests.varnish import Front
+from tests.waiting import until
 
 TOKEN = "a-token-for-purges"
 AGAIN_AFTER = 3.0
@@ -205,3 +207,27 @@ def test_nobody_waits_for_a_varnish_that_is_away(front, origin, desk):
     finally:
         front.varnish.start()
     until_purged(desk, "any")
+
+
+@pytest.mark.parametrize("step", ["before", "between"])
+def test_no_stale_hit_after_who_invalidated_was_killed(front, origin, desk, stage, step):
+    """What was being fetched is forgotten all the same: the workers that live see to it."""
+    path = f"/held-{step}"  # no other test has it kept
+    desk.set("hold", 1)
+    held = begin(lambda: front.get(path))
+    assert desk.blpop(["arrived"], PATIENCE)
+    desk.set("fact", "new")
+    killed_while_invalidating(
+        url=stage[2],
+        namespace="cdn",
+        tag=f"Ä held-{step}0",
+        step=step,
+        again_after=AGAIN_AFTER,
+        patience=5.0,
+        varnish=front.varnish.url,
+        token=TOKEN,
+    )
+    desk.delete("hold")
+    desk.rpush("release", 1)
+    assert held.result(PATIENCE) == ("MISS", "old")
+    until(lambda: front.get(path)[1] == "new", "what was stored is purged", 6 * PATIENCE)

@@ -154,7 +154,7 @@ CACHE_EXT_ROWS = (
     ("web.extension",),
     ("cdn",),
     ("cdn.names", "cdn.purgers", "cdn.ledger", "cdn.tagging"),
-    ("cdn.headers", "cdn.worker"),
+    ("cdn.headers", "cdn.worker", "cdn.debts"),
     ("cdn.purging",),
     ("",),
 )

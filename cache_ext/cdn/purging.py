@@ -1,4 +1,4 @@
-"""From a cache's invalidations to the purges of a CDN: by one process, twice in time, none forgotten."""
+"""From a cache's invalidations to the purges of a CDN: twice in time, by whoever lives, none forgotten."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 from cache_ext import events, metrics
+from cache_ext.cdn.debts import Debts
 from cache_ext.cdn.ledger import MAX_NAMES, Ledger
 from cache_ext.cdn.names import SurrogateNames, is_name
 from cache_ext.cdn.purgers import BATCH, Purger
@@ -58,10 +60,12 @@ class Purging:
         self._purger = purger
         self._again_after = again_after
         self._monotonic = monotonic
+        self._redis = (cache.gateway, cache.runtime.keyspace)
         self._begin()
         events.invalidate.connect(self._invalidated, sender=cache)
         events.circuit.connect(self._circuit_changed, sender=cache)
         events.close.connect(self._closing, sender=cache)
+        cache.hooks.registry.each_second = self._do_overdue
         cache.hooks.on(EVENT, name="purge")(self._take_over)
         myself = weakref.ref(self)
 
@@ -73,10 +77,37 @@ class Purging:
 
     def _begin(self) -> None:
         ledger = Ledger(self._names.everything, self._again_after, GIVE_UP_AFTER)
-        self._worker = PurgeWorker(self._purger, ledger, self._monotonic)
+        self._worker = PurgeWorker(self._purger, ledger, self._monotonic, self._confirmed)
+        self._debts = self._open_debts()
         self._lock = threading.Lock()
         self._untold: set[str] = set()
         """Names purged while Redis was away, to be purged once more when it is back."""
+
+    def _open_debts(self) -> Debts | None:
+        gateway, keyspace = self._redis
+        if gateway is None:
+            return None
+        everything = self._names.everything
+        return Debts(gateway, keyspace, everything, self._again_after, GIVE_UP_AFTER, self._monotonic)
+
+    def _purge(self, names: Collection[str]) -> None:
+        """Purge *names*, now and again; if Redis can note it, whoever of the fleet lives."""
+        if self._debts is not None:
+            with suppress(StoreUnavailable):
+                names = self._debts.owe(names)
+        self._worker.purge(names)
+
+    def _do_overdue(self) -> None:
+        """Purge what others should have purged: they were killed, or the CDN takes no purges."""
+        if self._debts is not None:
+            with suppress(StoreUnavailable, RuntimeError):
+                if names := self._debts.overdue():
+                    self._worker.owe(names, 0.0)
+
+    def _confirmed(self, names: Collection[str], since: float) -> None:
+        if self._debts is not None:
+            with suppress(StoreUnavailable):
+                self._debts.paid(names, since)
 
     def _invalidated(self, sender: TieredCache, event: events.Invalidated) -> None:
         if not event.here:
@@ -89,14 +120,14 @@ class Purging:
                 self._untold |= names
                 if len(self._untold) > MAX_NAMES:
                     self._untold = {self._names.everything}
-        self._worker.purge(names)
+        self._purge(names)
 
     def _circuit_changed(self, sender: TieredCache, event: events.CircuitChanged) -> None:
         if event.state == State.CLOSED:
             with self._lock:
                 names, self._untold = self._untold, set()
             if names:
-                self._worker.purge(names)
+                self._purge(names)
 
     def _closing(self, sender: TieredCache, event: events.Closing) -> None:
         for seconds, names in self._worker.close(CLOSE_PATIENCE).items():

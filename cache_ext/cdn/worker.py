@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from cache_ext import metrics
 from cache_ext.cdn.ledger import Ledger
@@ -28,9 +28,17 @@ class PurgeWorker:
         purger: tells the CDN.
         ledger: what it is to be told.
         monotonic: the clock of the ledger, seconds.
+        confirmed: called with names that the CDN has forgotten, and when it was asked.
     """
 
-    def __init__(self, purger: Purger, ledger: Ledger, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        purger: Purger,
+        ledger: Ledger,
+        monotonic: Callable[[], float],
+        confirmed: Callable[[Collection[str], float], None] = lambda names, since: None,
+    ) -> None:
+        self._confirmed = confirmed
         self._purger = purger
         self._ledger = ledger
         self._monotonic = monotonic
@@ -79,6 +87,7 @@ class PurgeWorker:
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
+            since = self._monotonic()
             try:
                 self._purger.purge(batch)
             except (OSError, PurgeFailed) as error:
@@ -87,7 +96,7 @@ class PurgeWorker:
                 log.exception("a purger failed")
                 self._failed(batch, error)
             else:
-                self._succeeded(batch)
+                self._succeeded(batch, since)
 
     def _next(self) -> dict[str, float] | None:
         """Wait for what is due and take it; None if nothing is to come any more."""
@@ -102,13 +111,14 @@ class PurgeWorker:
                     return self._under_way
                 self._changed.wait(min(rest, threading.TIMEOUT_MAX))
 
-    def _succeeded(self, batch: dict[str, float]) -> None:
+    def _succeeded(self, batch: dict[str, float], since: float) -> None:
         metrics.cdn_purges.labels("done").inc(len(batch))
         with self._changed:
             self._under_way = {}
             recovered, self._failures, self._retry_at = self._failures > 0, 0, 0.0
         if recovered:
             log.warning("the CDN takes purges again")
+        self._confirmed(batch, since)
 
     def _failed(self, batch: dict[str, float], error: Exception) -> None:
         metrics.cdn_purges.labels("failed").inc(len(batch))

@@ -185,6 +185,8 @@ class Hooks:
         self._runner.start()
         self._runner.prolong()
         self._measure()
+        if self.registry.each_second is not None:
+            self.registry.each_second()
 
     def _measure(self) -> None:
         if self._stream is None or not self.registry.listens:

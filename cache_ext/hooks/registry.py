@@ -35,6 +35,8 @@ class Registry:
     """The hooks of one cache: its own, and those of registries that it follows; and its rules, if any."""
 
     rules: Rules | None = None
+    each_second: Callable[[], None] | None = None
+    """Called each second in every process that has started the cache, by a thread of its own."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, Hook] = {}
