@@ -21,7 +21,9 @@ PATIENCE = 1.0
 def cache_ext_cache() -> Iterator[TieredCache]:
     """A fresh cache of a namespace of its own, which is removed from Redis after the test."""
     namespace = f"test-{secrets.token_hex(6)}"
-    cache = open_cache(os.environ.get(URL_VARIABLE, "memory://"), namespace=namespace, op_timeout=PATIENCE)
+    url = os.environ.get(URL_VARIABLE, "memory://")
+    # Without monitoring: it would leave its last figures behind.
+    cache = open_cache(url, namespace=namespace, op_timeout=PATIENCE, monitoring=False)
     cache.start()
     try:
         yield cache
