@@ -59,7 +59,7 @@ class OneSession:
     def __init__(self) -> None:
         self.session: Session | None = None
 
-    def read(self, environ: Any) -> Session | None:
+    def said(self, environ: Any) -> Session | None:
         """Return it."""
         return self.session if "HTTP_COOKIE" in environ else None
 

@@ -93,9 +93,45 @@ def test_who_writes_a_session_too_late_is_told_that_there_is_none(
 ) -> None:
     """Whatever asks in the same request afterwards."""
     client, noted, reader = shop.signed_in(7), [], shop.sessions.reader
-    monkeypatch.setattr(reader, "note", lambda environ, kept: noted.append(kept))
+    monkeypatch.setattr(reader, "note", lambda environ, kept, **_: noted.append(kept))
     held_write(shop, client, lambda: shop.sessions.revoke_all(7))
     assert noted[-1] is None
+
+
+def test_what_a_session_said_is_judged_by_who_asks_for_the_session(make_shop: Callable[..., Shop]) -> None:
+    """Whoever compares the epoch himself is told of an old one; in the same request nobody else is."""
+    shop = make_shop({7: 0})
+    reader, environ = shop.sessions.reader, environ_of(shop.signed_in(7))
+    assert reader.said(dict(environ)) == reader.read(dict(environ)) == reader.said(environ)
+    shop.epochs[7] = 5
+    assert reader.said(environ).epoch == 0
+    assert (reader.find(environ), reader.said(environ), reader.read(environ)) == (None, None, None)
+
+
+def test_an_old_session_that_was_not_seen_lately_is_not_noted_as_seen(
+    make_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody keeps it alive by sending it, though its epoch is for others to compare."""
+    shop = make_shop({7: 0})
+    reader, environ = shop.sessions.reader, environ_of(shop.signed_in(7))
+    monkeypatch.setattr(reader, "_lives", reader._lives._replace(idle=-80.0))
+    assert reader.said(dict(environ)) is not None
+    shop.epochs[7] = 5
+    assert reader.said(dict(environ)) is None
+
+
+def test_the_same_bytes_are_opened_once_and_others_are_not_taken_for_them(shop: Shop) -> None:
+    """Nor the same ones under another key; what is large is not kept in memory."""
+    codec = shop.sessions.store._codec
+    record = Record(1, 7, 0, 1.0, 1.0, "", "", {"a": b"\x01"})
+    sealed = codec.seal(record, "here")
+    assert codec.open(sealed, "here") is codec.open(bytes(bytearray(sealed)), "here")
+    for other, key in ((sealed, "there"), (sealed[:-1] + bytes([sealed[-1] ^ 1]), "here")):
+        for _ in range(2):
+            with pytest.raises(PayloadError):
+                codec.open(other, key)
+    large = codec.seal(Record(1, 7, 0, 1.0, 1.0, "", "", {"a": bytes(2_000)}), "here")
+    assert codec.open(large, "here") is not codec.open(large, "here")
 
 
 def test_a_life_begins_with_signing_in(shop: Shop) -> None:

@@ -77,8 +77,15 @@ class SessionReader:
 
         None if nobody is signed in, and while Redis is away.
         """
+        return self._facts(environ, judged=True)
+
+    def said(self, environ: Environ) -> SessionFacts | None:
+        """Do as `read`, whatever the epoch: for who looks at the account anyway, and compares it himself."""
+        return self._facts(environ, judged=False)
+
+    def _facts(self, environ: Environ, judged: bool) -> SessionFacts | None:
         try:
-            kept = self.find(environ)
+            kept = self._find(environ, judged)
         except StoreUnavailable:
             return None
         if kept is None or kept.record.account is None:
@@ -92,25 +99,41 @@ class SessionReader:
         Raises:
             StoreUnavailable: that cannot be found out; told again, without asking again, to who asks again.
         """
+        return self._find(environ, judged=True)
+
+    def _find(self, environ: Environ, judged: bool) -> Kept | None:
         noted = environ.get(NOTE)
         if noted is None and not environ.get("HTTP_COOKIE"):
             return None
         if isinstance(noted, _Note) and noted.store is self._store:
             if noted.failure is not None:
                 raise StoreUnavailable(str(noted.failure)) from noted.failure
-            return noted.kept
-        try:
-            kept = self._look(environ)
-        except StoreUnavailable as failure:
-            self.note(environ, None, failure)
-            raise
-        self.note(environ, kept)
+            if noted.judged or not judged:
+                return noted.kept
+            kept = noted.kept if noted.kept is None or self._is_of_epoch(noted.kept) else None
+        else:
+            try:
+                kept = self._look(environ, judged)
+            except StoreUnavailable as failure:
+                self.note(environ, None, failure)
+                raise
+        self.note(environ, kept, judged=judged)
         return kept
 
-    def note(self, environ: Environ, kept: Kept | None, failure: StoreUnavailable | None = None) -> None:
-        """Have everybody who asks for the request's session get *kept*, or *failure*, from now on."""
+    def note(
+        self,
+        environ: Environ,
+        kept: Kept | None,
+        failure: StoreUnavailable | None = None,
+        judged: bool = True,
+    ) -> None:
+        """Have everybody who asks for the request's session get *kept*, or *failure*, from now on.
+
+        Args:
+            judged: whether it is known to be of its epoch.
+        """
         if isinstance(environ, MutableMapping):
-            environ[NOTE] = _Note(self._store, kept, failure)
+            environ[NOTE] = _Note(self._store, kept, failure, judged)
 
     def claimed(self, environ: Environ) -> SessionId | None:
         """Return the session that a request's cookie names, whether there is such a one or not."""
@@ -119,12 +142,17 @@ class SessionReader:
         claim = _claim if len(cookies) <= _USUAL_COOKIES else _claim.__wrapped__
         return claim(cookies, self._cookie_of(environ))
 
-    def _look(self, environ: Environ) -> Kept | None:
+    def _look(self, environ: Environ, judged: bool) -> Kept | None:
         claimed = self.claimed(environ)
         kept = None if claimed is None else self._store.read(claimed)
-        if kept is None or not self._is_of_epoch(kept):
+        if kept is None:
             return None
-        return self._noticed(kept, environ)
+        lately = kept.at < kept.record.seen + self._lives.note_after
+        if lately and not judged:
+            return kept
+        if not self._is_of_epoch(kept):
+            return None
+        return kept if lately else self._noticed(kept, environ)
 
     def _is_of_epoch(self, kept: Kept) -> bool:
         account = kept.record.account
@@ -133,9 +161,7 @@ class SessionReader:
         return self._epoch_of(account) == kept.record.epoch
 
     def _noticed(self, kept: Kept, environ: Environ) -> Kept | None:
-        """Note, if that was not done lately, that the session was seen."""
-        if kept.at < kept.record.seen + self._lives.note_after:
-            return kept
+        """Note that the session was seen."""
         record = replace(kept.record, seen=kept.at, device=device_of(environ), address=address_of(environ))
         try:
             return self._store.write(kept.id, record, kept, kept.at)
@@ -149,6 +175,7 @@ class _Note(NamedTuple):
     store: SessionStore
     kept: Kept | None
     failure: StoreUnavailable | None
+    judged: bool
 
 
 def device_of(environ: Environ) -> str:

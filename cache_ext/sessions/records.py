@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +14,8 @@ from cache_ext.errors import PayloadError, UnsupportedValue
 
 MAX_BYTES = 65_536
 """Of a session, sealed. More is no session, and is not stored."""
+_KNOWN, _USUAL_BYTES = 1_024, 1_024
+"""Sealed texts that are remembered opened, and the bytes of the longest of them."""
 TOKEN_BYTES = 16
 """Key id and nonce, with which a sealed text begins: two writes never begin alike."""
 
@@ -29,7 +32,7 @@ class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         device: what the client called itself.
         address: whence it came.
         data: what `flask.session` holds: each value as msgpack of its own, so that those that nobody changed
-            can be told without decoding.
+            can be told without decoding. Nobody changes it: those who read the same bytes share it.
     """
 
     format: Literal[1]
@@ -55,6 +58,7 @@ class RecordCodec:
         self._values = values
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Record).decode
+        self._open_known = lru_cache(_KNOWN)(self._open)
 
     def seal(self, record: Record, key: str) -> bytes:
         """Return *record* for the Redis key *key*.
@@ -68,11 +72,14 @@ class RecordCodec:
         return sealed
 
     def open(self, sealed: bytes, key: str) -> Record:
-        """Return the record that was sealed for *key*.
+        """Return the record that was sealed for *key*: always the same one for the same bytes.
 
         Raises:
             PayloadError: it was not, or by nobody who has our keys.
         """
+        return self._open_known(sealed, key) if len(sealed) <= _USUAL_BYTES else self._open(sealed, key)
+
+    def _open(self, sealed: bytes, key: str) -> Record:
         if len(sealed) > MAX_BYTES:
             raise PayloadError("too large for a session")
         try:

@@ -36,8 +36,8 @@ class SessionFacts(Protocol):
 class SessionReader(Protocol):
     """Reads the session of a request."""
 
-    def read(self, environ: Mapping[str, Any]) -> SessionFacts | None:
-        """Return the session that the request's cookie names, None if there is none to be believed."""
+    def said(self, environ: Mapping[str, Any]) -> SessionFacts | None:
+        """Return the session that the request's cookie names, whatever its epoch; None if there is none."""
 
 
 class Identities:
@@ -79,7 +79,7 @@ class Identities:
         text = presented_key(environ)
         if text is not None:
             return self._by_key(text, environ)
-        session = self._sessions.read(environ) if self._sessions is not None else None
+        session = self._sessions.said(environ) if self._sessions is not None else None
         if session is not None and (account := self._believed(session)) is not None:
             return _caller(account, Via.SESSION, SCOPES_OF[account.tier])
         return Caller(Tier.ANONYMOUS, address_subject(environ.get("REMOTE_ADDR", "")))
