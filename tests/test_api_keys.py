@@ -13,6 +13,7 @@ from shivx.accounts import api_keys
 from shivx.accounts.accounts import UnknownAccount
 from shivx.accounts.api_keys import MAX_KEYS, UnknownKey
 from shivx.accounts.key_text import PREFIX, digest_of, make_key
+from shivx.accounts.key_text import _number as number_in
 from shivx.errors import Conflict, DatabaseUnavailable, InvalidParameter
 from shivx.identity import Tier
 from tests.caches import connected
@@ -40,6 +41,13 @@ def test_a_key_has_256_bits_and_says_what_it_is():
     made = {make_key() for _ in range(200)}
     assert len(made) == 200
     assert all(key.startswith(PREFIX) and len(key) == 53 and digest_of(key) for key in made)
+
+
+def test_every_bit_of_a_key_is_random():
+    """Among 200 keys each of the 256 is 0 in some and 1 in others; there are no more."""
+    numbers = [number_in(make_key()[len(PREFIX) : -6]) for _ in range(200)]
+    assert {len({number >> bit & 1 for number in numbers}) for bit in range(256)} == {2}
+    assert max(numbers) < 2**256
 
 
 def test_a_mistyped_key_is_known_without_asking(office):

@@ -171,6 +171,20 @@ def test_sessions_are_listed_and_ended(site: Site) -> None:
     assert status(first) == 401
 
 
+def test_the_list_tells_when_a_session_was_last_seen(site: Site) -> None:
+    """Later than it began once it is used again; here it is noted at each use, not each minute."""
+    reader = site.services.sessions.reader
+    reader._lives = reader._lives._replace(idle=0.0)
+    client = log_in(site)
+
+    def mine() -> dict[str, str]:
+        (only,) = client.get(SESSIONS).json["sessions"]
+        return only
+
+    until(lambda: mine()["last_seen_at"] > mine()["created_at"], "the use is noted")
+    assert mine()["expires_at"] > mine()["last_seen_at"]
+
+
 def test_all_other_sessions_end(site: Site, redis_url: str) -> None:
     """Also copies of them, since the account's epoch is another; mine goes on, under a new id."""
     mine, other = log_in(site), log_in(site)

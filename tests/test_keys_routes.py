@@ -17,6 +17,7 @@ from shivx.gate import Gate
 from shivx.identity import Tier
 from shivx.times import format_time
 from tests.accounts_stage import SECRET, Session, sqlite_url
+from tests.waiting import until
 
 PATH = "/api/auth/keys"
 
@@ -75,6 +76,8 @@ def test_a_key_is_made_shown_once_listed_and_revoked(site):
     assert (shown["id"], shown["name"], shown["scopes"]) == (made.json["id"], "my bot", ["keys", "read"])
     assert (shown["expires_at"], shown["last_used_at"]) == (end, None)
     assert site.get(PATH, **with_key(made.json["key"])).status_code == 200
+    until(lambda: site.get(PATH).json["keys"][0]["last_used_at"] is not None, "the last use is shown")
+    assert site.get(PATH).json["keys"][0]["last_used_at"] > shown["created_at"]
     gone = site.delete(f"{PATH}/{made.json['id']}")
     assert (gone.status_code, gone.data) == (204, b"")
     refused = site.get(PATH, **with_key(made.json["key"]))
