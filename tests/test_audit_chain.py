@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from shivx.audit.events import Outcome
+from shivx.audit.events import Head, Outcome
 from shivx.audit.tables import counts, head
 from shivx.errors import AuditUnavailable
 from tests.audit_stage import ADMIN, HERE, NEW, OLD, START, Books, open_books
@@ -171,6 +171,12 @@ def test_an_older_anchor_of_the_service_is_a_weaker_one(books: Books) -> None:
     anchor.write_bytes(older)
     assert books.findings() == []
     books.write("g")
+    assert books.audit.verify().anchored == books.audit.verify().head
+
+
+def test_the_anchor_only_moves_forward(books: Books) -> None:
+    """A worker that was slower to write its head than the next one does not take the anchor back."""
+    books.audit._anchor.advance(Head(4, "0" * 64))
     assert books.audit.verify().anchored == books.audit.verify().head
 
 

@@ -20,6 +20,7 @@ from shivx.addresses import UNKNOWN, address_subject
 from shivx.errors import Refused
 from shivx.gate import LIMIT, OPEN_PATHS, Gate, anonymous
 from shivx.identity import CALLER, Caller, Tier, Via, caller_of
+from tests.caches import connected
 from tests.limits_stage import limiter_on
 from tests.market_stage import Site, scripted_site
 
@@ -96,6 +97,18 @@ def test_each_tier_has_its_limit_and_all_its_figures(app: Flask) -> None:
         assert answer.headers["RateLimit-Policy"] == f'"{tier}";q={limit};w=60'
         assert re.fullmatch(rf'"{tier}";r={limit - 1};t=(60|61)', answer.headers["RateLimit"])
         assert "Retry-After" not in answer.headers
+
+
+def test_figures_are_of_the_answer_that_decided(
+    make_cache: Callable[..., TieredCache], redis_url: str, trips: list[str]
+) -> None:
+    """Let in or refused, a request asks Redis about its limit once."""
+    app = app_behind_gate(connected(make_cache(redis_url)))
+    for left, status in ((2, 200), (1, 200), (0, 200), (0, 429)):
+        trips.clear()
+        answer = ask(app)
+        assert (answer.status_code, answer.headers["X-RateLimit-Remaining"]) == (status, str(left))
+        assert trips.count("limit") == 1
 
 
 def test_too_many_are_told_when_to_come_back(app: Flask) -> None:
