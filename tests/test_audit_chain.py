@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from shivx.accounts.key_text import make_key
 from shivx.audit.events import Head, Outcome
 from shivx.audit.tables import counts, head
 from shivx.errors import AuditUnavailable
@@ -289,6 +290,15 @@ def test_text_from_clients_cannot_disturb(tmp_path: Path) -> None:
         assert books.findings() == []
     assert row.event.target == "a�b�c�[31m�" + "x" * 244 + "…"
     assert (row.event.request_id, row.event.address) == ("id�", "::1�")
+
+
+def test_a_key_in_a_path_is_not_kept(tmp_path: Path) -> None:
+    """Somebody took it for a part of the address; who reads the audit does not get it."""
+    key = make_key()
+    with open_books(tmp_path) as books:
+        books.audit.record(ADMIN, "cache.flush", f"GET /api/{key}", Outcome.DONE, *HERE)
+        (row,) = books.audit.page(1).rows
+    assert row.event.target == "GET /api/shx_[hidden]"
 
 
 def test_pages_go_back_from_the_newest(books: Books) -> None:
