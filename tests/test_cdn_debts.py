@@ -11,6 +11,7 @@ from cache_ext.cdn import debts
 from cache_ext.cdn.debts import Debts
 from cache_ext.cdn.names import SurrogateNames
 from cache_ext.cdn.purging import Purging
+from cache_ext.errors import StoreUnavailable
 from tests.caches import connected
 from tests.cdn_debtor import killed_while_invalidating
 from tests.cdn_stage import WatchedPurger
@@ -74,6 +75,25 @@ def test_a_debt_stays_until_the_cdn_has_confirmed(redis_url, make_cache, owed, m
     assert owed() == 4
     purger.failing = False
     until(lambda: owed() == 0, "all is paid", PATIENCE)
+
+
+def test_what_redis_did_not_note_at_once_is_owed_soon(redis_url, make_cache, owed, monkeypatch):
+    """It took the invalidation and not the debt: the process asks again each second."""
+    cache, purger, asked = connected(make_cache(redis_url, op_timeout=5.0)), WatchedPurger(), []
+    purger.failing = True
+    purging(cache, purger)
+    owe = Debts.owe
+
+    def refused_once(self, names):
+        asked.append(names)
+        if len(asked) == 1:
+            raise StoreUnavailable("told to fail")
+        return owe(self, names)
+
+    monkeypatch.setattr(Debts, "owe", refused_once)
+    cache.invalidate_tags("a")
+    until(lambda: owed() == 4, "Redis has noted both purges of both names", PATIENCE)
+    assert len(asked) == 2
 
 
 def test_only_a_purge_begun_late_enough_pays(redis_url, make_cache, owed, clock):

@@ -65,7 +65,7 @@ class Purging:
         events.invalidate.connect(self._invalidated, sender=cache)
         events.circuit.connect(self._circuit_changed, sender=cache)
         events.close.connect(self._closing, sender=cache)
-        cache.hooks.registry.each_second = self._do_overdue
+        cache.hooks.registry.each_second = self._each_second
         cache.hooks.on(EVENT, name="purge")(self._take_over)
         myself = weakref.ref(self)
 
@@ -82,6 +82,8 @@ class Purging:
         self._lock = threading.Lock()
         self._untold: set[str] = set()
         """Names purged while Redis was away, to be purged once more when it is back."""
+        self._unowed: set[str] = set()
+        """Names whose purges only this process knows of: Redis could not note them yet."""
 
     def _open_debts(self) -> Debts | None:
         gateway, keyspace = self._redis
@@ -91,14 +93,29 @@ class Purging:
         return Debts(gateway, keyspace, everything, self._again_after, GIVE_UP_AFTER, self._monotonic)
 
     def _purge(self, names: Collection[str]) -> None:
-        """Purge *names*, now and again; if Redis can note it, whoever of the fleet lives."""
-        if self._debts is not None:
-            with suppress(StoreUnavailable):
-                names = self._debts.owe(names)
-        self._worker.purge(names)
+        """Purge *names*, now and again; once Redis has noted it, whoever of the fleet lives."""
+        self._worker.purge(self._owed(names))
 
-    def _do_overdue(self) -> None:
-        """Purge what others should have purged: they were killed, or the CDN takes no purges."""
+    def _owed(self, names: Collection[str]) -> Collection[str]:
+        """Have Redis note that *names* are owed, soon if it cannot now; return what is to be purged."""
+        if self._debts is None:
+            return names
+        try:
+            return self._debts.owe(names)
+        except StoreUnavailable:
+            with self._lock:
+                self._unowed = self._bounded(self._unowed | set(names))
+            return names
+
+    def _bounded(self, names: set[str]) -> set[str]:
+        return names if len(names) <= MAX_NAMES else {self._names.everything}
+
+    def _each_second(self) -> None:
+        """Owe what could not be owed; purge what others should have: they were killed, or the CDN refuses."""
+        with self._lock:
+            unowed, self._unowed = self._unowed, set()
+        if unowed:
+            self._owed(unowed)
         if self._debts is not None:
             with suppress(StoreUnavailable, RuntimeError):
                 if names := self._debts.overdue():
@@ -117,9 +134,7 @@ class Purging:
             return  # of keys alone: what was made of a value stays valid when it is deleted, as in the cache
         if not event.applied:
             with self._lock:
-                self._untold |= names
-                if len(self._untold) > MAX_NAMES:
-                    self._untold = {self._names.everything}
+                self._untold = self._bounded(self._untold | names)
         self._purge(names)
 
     def _circuit_changed(self, sender: TieredCache, event: events.CircuitChanged) -> None:
