@@ -18,6 +18,7 @@ from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
 from tests.processes import processes
 from tests.waiting import until
 
+PATIENCE = 120.0  # seconds: for a process that gives way to all others
 READS = {"GET", "HEAD", "OPTIONS"}
 CHANGES: dict[tuple[str, str], tuple[Any, str]] = {
     ("POST", "/api/admin/cache/invalidate"): ({"tags": ["t"]}, "cache.invalidate"),
@@ -86,7 +87,7 @@ def test_every_route_that_changes_something_is_recorded(
     until(
         lambda: not any(f"--job {job}" in each.command for each in processes()),
         "the training has ended",
-        30.0,
+        PATIENCE,
     )
 
 

@@ -21,14 +21,15 @@ from shivx.ml.making import train
 from shivx.pairs import parse_pair
 from shivx.wiring import services_of
 
-NICENESS = 10
-"""Those who serve go first."""
+NICENESS = 5
+"""Beside a service, which goes first: on a machine that is busy with it, training has a quarter of a core."""
 
 
 def main() -> int:
     """Train, judge, keep and perhaps activate; return the exit status."""
     options = _parser().parse_args()
-    os.nice(NICENESS)
+    if options.service is not None:
+        os.nice(NICENESS)
     services = services_of(create_app())
     source = options.source or services.market.sources[0]
     named = options.pairs.split(",") if options.pairs else services.settings.warm_pairs
