@@ -1,18 +1,18 @@
 """Imports that come late, one at a time in a process.
 
-gevent replaces the locks by which Python keeps two threads from importing one module at once. Between native
-threads, as `shivx.accounts.offload` uses them, its own may wake nobody: of two that import the same module
-for the first time one may wait for ever. So whatever is imported late comes through here, by a native lock.
+gevent replaces the locks by which Python keeps two threads from importing one module at once, by such as
+`shivx.native` tells of: of two native threads that import the same module for the first time one may wait for
+ever. So whatever is imported late comes through here.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import sys
-import threading
 from types import ModuleType
 from typing import Any
+
+from shivx import native
 
 
 def load(name: str) -> ModuleType:
@@ -25,15 +25,10 @@ def load(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def _native_lock() -> Any:
-    monkey = sys.modules.get("gevent.monkey")
-    return threading.Lock() if monkey is None else monkey.get_original("_thread", "allocate_lock")()
-
-
 def _begin() -> None:
     """Make the lock, in a forked child anew: whoever had it is not there."""
     global lock  # noqa: PLW0603
-    lock = _native_lock()
+    lock = native.lock()
 
 
 lock: Any

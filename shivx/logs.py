@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Literal
 
+from shivx import native
 from shivx.redaction import Redactor
 from shivx.request_ids import current_request_id
 from shivx.times import format_time
@@ -86,4 +87,10 @@ def set_up_logs(style: Style, level: str, hide: Callable[[str], str] | None = No
         if not logger.handlers:
             logger.addHandler(logging.StreamHandler(sys.stderr))
         for handler in logger.handlers:
-            handler.setFormatter(formatter)
+            fit_out(handler, formatter)
+
+
+def fit_out(handler: logging.Handler, formatter: logging.Formatter) -> None:
+    """Have *handler* write as *formatter* says, for greenlets and native threads alike."""
+    handler.setFormatter(formatter)
+    handler.lock = native.rlock()

@@ -11,7 +11,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from shivx.config import Settings
-from shivx.logs import FIELDS, OURS, formatter_of
+from shivx.logs import FIELDS, OURS, fit_out, formatter_of
 from shivx.redaction import Redactor, secrets_of
 from shivx.request_ids import REQUEST_ID
 
@@ -35,7 +35,7 @@ def server_log(settings: Settings) -> type[Logger]:
             """Make the handlers anew, say on reload."""
             super().setup(cfg)
             for handler in (*self.error_log.handlers, *self.access_log.handlers):
-                handler.setFormatter(formatter)
+                fit_out(handler, formatter)
             _follow_libraries(formatter)
 
         def access(self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: Any) -> None:
@@ -66,7 +66,7 @@ def _follow_libraries(formatter: logging.Formatter) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.name = _LIBRARIES
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(formatter)
+    fit_out(handler, formatter)
     handler.addFilter(lambda record: record.name.split(".")[0] not in OURS)  # these have their own
     root.addHandler(handler)
     logging.captureWarnings(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 import threading
 
@@ -14,6 +15,7 @@ from shivx.config import Settings
 from shivx.logs import FIELDS, JsonFormatter, TextFormatter, formatter_of
 from shivx.redaction import HIDDEN, Redactor, secrets_of
 from shivx.request_ids import current_request_id, following
+from tests.service import ROOT
 
 KEY = "shx_" + "k" * 43
 SECRETS = {
@@ -119,3 +121,37 @@ def test_messages_and_tracebacks_are_redacted(style: str) -> None:
     text = formatter_of(style, Redactor()).format(record)  # type: ignore[arg-type]
     assert "kkk" not in text
     assert text.count(f"shx_{HIDDEN}") == 2
+
+
+CROWDED = """
+from gevent import monkey
+monkey.patch_all()
+import logging, os, sys
+import gevent
+from shivx.accounts.offload import off_hub
+from shivx.logs import set_up_logs
+set_up_logs("json", "info")
+log = logging.getLogger("shivx.crowd")
+def write():
+    for number in range(2000):
+        log.info("line %d", number)
+def write_in_turn():
+    for number in range(2000):
+        log.info("line %d", number)
+        gevent.idle()
+crowd = [gevent.spawn(off_hub, write) for _ in range(4)] + [gevent.spawn(write_in_turn) for _ in range(2)]
+print(len(gevent.joinall(crowd, timeout=30)))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_greenlets_and_native_threads_write_side_by_side() -> None:
+    """Nobody waits for ever for a handler's lock, and no line is torn."""
+    done = subprocess.run(
+        [sys.executable, "-c", CROWDED], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "6\n"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 6 * 2000
+    assert {json.loads(line)["logger"] for line in lines} == {"shivx.crowd"}
