@@ -165,6 +165,7 @@ def test_a_cancelled_training_leaves_nothing(fleet: Fleet) -> None:
     assert (answer.status, json.loads(answer.body)["status"]) == (200, "cancelled")
     until(lambda: not processes_of(path), "its process has ended", BOUND)
     assert fleet.job(path)["status"] == "cancelled"
+    assert "Traceback" not in fleet.other.log
     assert (
         sorted(str(each) for each in fleet.models.folder.rglob("*")),
         fleet.models.active("volatility"),

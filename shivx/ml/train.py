@@ -35,6 +35,7 @@ def main() -> int:
     named = options.pairs.split(",") if options.pairs else services.settings.warm_pairs
     job = options.job or new_id(options.name)
     try:
+        services.start()  # before a signal can come in its midst
         if options.job is None:
             services.retraining.jobs.begin(job)
         report = Report(services.retraining.jobs, job, options.service)
@@ -59,6 +60,8 @@ def main() -> int:
     except (ShivxError, StoreUnavailable) as error:
         _say(error=str(error))
         return 1
+    except SystemExit:
+        os._exit(1)  # told to end: what was interrupted is in no state to be closed in order
     finally:
         services.close()
     return 0
