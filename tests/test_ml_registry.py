@@ -69,6 +69,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "it is empty": lambda place: os.truncate(place / "model.onnx", 0),
     "it is gone": lambda place: (place / "model.onnx").unlink(),
     "it is a folder": lambda place: ((place / "model.onnx").unlink(), (place / "model.onnx").mkdir()),
+    "it is a pipe": lambda place: ((place / "model.onnx").unlink(), os.mkfifo(place / "model.onnx")),
     "it leads elsewhere": elsewhere,
     "the manifest is cut short": truncated,
     "the manifest is gone": lambda place: (place / "manifest.json").unlink(),
@@ -97,12 +98,15 @@ def test_what_is_damaged_is_refused_while_the_one_before_serves(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("text", [b"", b"../../etc", b"\xff", b"20260101T000000Z", b"x" * 99_999])
-def test_an_active_version_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
-    """Whoever wrote it; it never becomes a path."""
+def test_where_the_active_version_is_none_the_newest_sound_one_serves(tmp_path: Path, text: bytes) -> None:
+    """Whoever wrote what stands there; it never becomes a path. Nor is it waited for, as a pipe would be."""
     activate(tmp_path, "direction", UP)
+    new = activate(tmp_path, "direction", DOWN, LATER)
     (tmp_path / "direction" / "active").write_bytes(text)
-    with pytest.raises(ModelUnavailable):
-        Sessions(Registry(tmp_path)).serving("direction")
+    assert Sessions(Registry(tmp_path)).serving("direction") == new
+    (tmp_path / "direction" / "active").unlink()
+    os.mkfifo(tmp_path / "direction" / "active")
+    assert Sessions(Registry(tmp_path)).serving("direction") == new
 
 
 @pytest.mark.parametrize("version", ["..", "../volatility", "", "a/b", "20260101T000000Z-0000000g", "\0"])

@@ -127,7 +127,14 @@ def test_later_versions_serve_only_if_better(
     new: float, prior: float, active: float | None, force: bool, serves: bool
 ) -> None:
     """Than the prior and the active one, unless forced; the first serves whatever it scores."""
-    assert verdict(new, prior, active, force=force)[0] is serves
+    assert verdict(new, prior, active, force=force, first=active is None)[0] is serves
+
+
+def test_where_versions_are_and_none_serves_the_prior_has_to_be_beaten() -> None:
+    """A version that was lost or damaged makes no other one the first."""
+    assert not verdict(1.2, 1.1, None, force=False)[0]
+    assert verdict(1.0, 1.1, None, force=False)[0]
+    assert verdict(1.2, 1.1, None, force=True)[0]
 
 
 def test_a_first_training_serves_at_once(tmp_path: Path) -> None:
@@ -141,6 +148,18 @@ def test_a_first_training_serves_at_once(tmp_path: Path) -> None:
         assert sum(answer.json["probabilities"].values()) == pytest.approx(1.0)
         again = train(site.services, "direction", "simulated", [PAIR])
         assert (again["version"], again["activated"]) == (made["version"], False)
+
+
+def test_a_training_after_a_loss_is_not_the_first(tmp_path: Path) -> None:
+    """Where the active version is damaged, or nobody knows which it was."""
+    with open_site(settings_for(model_dir=tmp_path)) as site:
+        old = activate(tmp_path, "direction", (0.2, 0.2, 0.6))
+        (tmp_path / "direction" / old / "model.onnx").write_bytes(b"nothing")
+        for _ in range(2):
+            made = train(site.services, "direction", "simulated", [PAIR])
+            assert made["activated"] == made["beats_naive"]
+            assert made["reason"] != "it is the first"
+            (tmp_path / "direction" / "active").unlink(missing_ok=True)
 
 
 def test_commands_train_list_and_choose(tmp_path: Path) -> None:

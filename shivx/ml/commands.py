@@ -93,8 +93,10 @@ def activate(name: str, version: str, force: bool) -> None:
     serving = _serving(services.predictions.sessions, name)
     try:
         new = registry.manifest(name, version)
-        active = None if serving is None else registry.manifest(name, serving).metrics["log_loss"]
-        chosen, reason = verdict(new.metrics["log_loss"], new.prior["log_loss"], active, force=force)
+        alone = serving in (None, version)
+        active = None if serving is None or alone else registry.manifest(name, serving).metrics["log_loss"]
+        loss, prior = new.metrics["log_loss"], new.prior["log_loss"]
+        chosen, reason = verdict(loss, prior, active, force=force, first=alone)
         if not chosen:
             raise click.ClickException(f"{version} does not serve: {reason}")
         registry.point_to(name, version)

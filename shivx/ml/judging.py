@@ -25,19 +25,24 @@ def prior_of(classes: Whole, count: int) -> Floats:
     return frequencies
 
 
-def verdict(new: float, prior: float, active: float | None, *, force: bool) -> tuple[bool, str]:
+def verdict(
+    new: float, prior: float, active: float | None, *, force: bool, first: bool = False
+) -> tuple[bool, str]:
     """Tell whether a model is to serve, and why.
 
     Args:
-        new, prior, active: log-losses on the same rows; None if no version serves yet.
+        new, prior, active: log-losses on the same rows; None if no version serves.
         force: whatever they are.
+        first: there is no other version. If there is, and none serves, it has to beat the prior all the same.
     """
-    if active is None:
+    if active is None and first:
         return True, "it is the first"
     if force:
         return True, "it was forced"
     if new >= prior:
         return False, f"its log-loss {new:.5f} is not better than the prior's {prior:.5f}"
+    if active is None:
+        return True, f"its log-loss {new:.5f} is better than the prior's {prior:.5f}, and no version serves"
     if new >= active:
         return False, f"its log-loss {new:.5f} is not better than the active version's {active:.5f}"
     return True, f"its log-loss {new:.5f} is better than the active version's {active:.5f}"

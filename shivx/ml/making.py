@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -59,19 +59,18 @@ def train(
         tell(round(0.6 * number / len(pairs), 3), f"candles of {pair}")
         candles[pair] = _candles(services, source, pair)
     tell(0.6, "learning")
-    if not any(candles.values()):
-        raise TooLittle(f"{source} has no candles of {', '.join(pairs)}")
-    learning, held_out = split(rows_of(name, {pair: each for pair, each in candles.items() if each}, matrix))
-    if min(len(learning.times), len(held_out.times)) < LEAST_ROWS // 4 or len(learning.times) < LEAST_ROWS:
-        raise TooLittle(f"{len(learning.times)} and {len(held_out.times)} rows are too few")
+    learning, held_out = _rows(name, source, candles)
     model = to_onnx(learn(learning, len(MODELS[name].classes)).dump_model())
     tell(0.9, "judging")
     manifest = _judged(name, model, learning, held_out, source, pairs)
     sessions = services.predictions.sessions
     settle()
-    sessions.registry.add(manifest, model)
+    first = sessions.registry.is_empty(name)
     active = _active_loss(sessions, name, held_out)
-    chosen, reason = verdict(manifest.metrics["log_loss"], manifest.prior["log_loss"], active, force=force)
+    sessions.registry.add(manifest, model)
+    chosen, reason = verdict(
+        manifest.metrics["log_loss"], manifest.prior["log_loss"], active, force=force, first=first
+    )
     if chosen:
         sessions.registry.point_to(name, manifest.version)
         services.events.emit("model_retrained", {"model": name})
@@ -83,6 +82,16 @@ def train(
         "prior": manifest.prior,
         "beats_naive": manifest.beats_naive,
     }
+
+
+def _rows(name: str, source: str, candles: Mapping[Pair, tuple[Candle, ...]]) -> tuple[Rows, Rows]:
+    """Return what is learnt from, and what is held out."""
+    if not any(candles.values()):
+        raise TooLittle(f"{source} has no candles of {', '.join(candles)}")
+    learning, held_out = split(rows_of(name, {pair: each for pair, each in candles.items() if each}, matrix))
+    if min(len(learning.times), len(held_out.times)) < LEAST_ROWS // 4 or len(learning.times) < LEAST_ROWS:
+        raise TooLittle(f"{len(learning.times)} and {len(held_out.times)} rows are too few")
+    return learning, held_out
 
 
 def _candles(services: Services, source: str, pair: Pair) -> tuple[Candle, ...]:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ MANIFEST, MODEL, ACTIVE = "manifest.json", "model.onnx", "active"
 UNFINISHED = ".new-"
 """How the names of what is being written begin."""
 MAX_MODEL_BYTES = 64 * 1024 * 1024
+MAX_NAME_BYTES = 256
 
 
 class RegistryUnavailable(ShivxError):
@@ -57,6 +60,10 @@ class Registry:
                     log.warning("version %s of the model %s is damaged: %s", place.name, name, error)
         return found
 
+    def is_empty(self, name: str) -> bool:
+        """Tell whether a model has no version at all, sound or damaged."""
+        return not any(VERSION.fullmatch(each.name) for each in self._place(name).glob("*/"))
+
     def active(self, name: str) -> str | None:
         """Return the version that is to serve, None if none has been activated.
 
@@ -64,8 +71,8 @@ class Registry:
             RegistryUnavailable: that cannot be read.
         """
         try:
-            text = (self._place(name) / ACTIVE).read_bytes().decode("ascii").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
+            text = _content(self._place(name) / ACTIVE, MAX_NAME_BYTES).decode("ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError, DamagedModel):
             return None
         except OSError as error:
             raise RegistryUnavailable(f"the active version cannot be read: {error.strerror}") from None
@@ -139,11 +146,19 @@ class Registry:
         if not place.is_dir():
             raise UnknownModel(f"the model {name} has no version {version}")
         try:
-            if (place / file).stat().st_size > MAX_MODEL_BYTES:
-                raise DamagedModel(f"its {file} is too large")
-            return (place / file).read_bytes()
+            return _content(place / file, MAX_MODEL_BYTES)
         except OSError as error:
             raise DamagedModel(f"its {file} cannot be read: {error.strerror}") from None
+
+
+def _content(path: Path, most: int) -> bytes:
+    """Return what is in a file of at most so many bytes; a pipe would never end, or never begin."""
+    about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(about.st_mode) or about.st_size > most:
+        raise DamagedModel(f"its {path.name} is too large, or no file")
+    return path.read_bytes()
 
 
 @contextmanager

@@ -96,16 +96,13 @@ class Sessions:
             active = off_hub(lambda: self.registry.active(name))
         except RegistryUnavailable as error:
             raise ModelUnavailable(f"the model {name} cannot be used: {error}", NOT_YET_SECONDS) from None
-        if active is None:
-            raise ModelUnavailable(f"the model {name} is not trained yet", NOT_YET_SECONDS)
-        try:
-            self.opened(name, active)
-        except ModelUnavailable:
-            for earlier in reversed(off_hub(lambda: self.registry.versions(name))):
-                if self._is_sound(name, earlier.version):
-                    return earlier.version
-            raise
-        return active
+        if active is not None and self._is_sound(name, active):
+            return active
+        for earlier in reversed(off_hub(lambda: self.registry.versions(name))):
+            if self._is_sound(name, earlier.version):
+                return earlier.version
+        why = "is not trained yet" if active is None else "cannot be used"
+        raise ModelUnavailable(f"the model {name} {why}", NOT_YET_SECONDS)
 
     def opened(self, name: str, version: str) -> OpenModel:
         """Return a version of a model, opened if it is not yet; its file is read only if its hash fits.
