@@ -75,7 +75,7 @@ class Retraining:
     def _until_trained(self) -> None:
         while not self._closed.is_set():
             try:
-                untrained = off_hub(lambda: [name for name in MODELS if self._registry.active(name) is None])
+                untrained = off_hub(lambda: [name for name in MODELS if self._registry.is_empty(name)])
                 if not untrained:
                     return
                 self._start_one(untrained)
