@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cache_ext import TieredCache
 from shivx.jobs import store
+from shivx.jobs.store import Jobs
 from shivx.ml.registry import Registry
+from tests.caches import connected
 from tests.model_stage import activate
 from tests.processes import Process, processes
 from tests.servers import RunningServer
@@ -188,14 +191,17 @@ def test_a_killed_training_is_known_to_have_failed(fleet: Fleet) -> None:
     assert fleet.until_ended(fleet.retrain(fleet.one, "direction"))["status"] == "succeeded"
 
 
-def test_the_command_is_a_job_too(fleet: Fleet) -> None:
+def test_the_command_is_a_job_too(
+    fleet: Fleet, module_redis_server: RunningServer, make_cache: Callable[..., TieredCache]
+) -> None:
     """It does not begin while another trains the model."""
-    path = fleet.retrain_slowly("direction")
+    jobs = Jobs(connected(make_cache(module_redis_server.url, namespace="shivx")).gateway, "shivx")
+    job = store.new_id("direction")
+    jobs.begin(job)
     done = fleet.one.run("flask", "--app", "wsgi", "ml", "train", "direction")
     assert done.returncode == 1
-    assert f"the job {path.rpartition('/')[2]} does that already" in done.stderr
-    fleet.ask(fleet.one, "DELETE", path)
-    until(lambda: not processes_of(path), "its process has ended", BOUND)
+    assert f"the job {job} does that already" in done.stderr
+    jobs.fail(job, "it was never started")
 
 
 @pytest.mark.parametrize(
