@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shivx.config import PREFIX, SECRETS, Settings
+from shivx.config import SECRETS, Settings
+from shivx.environment import PREFIX
 from shivx.errors import ConfigurationError
 from shivx.redis_url import check_redis_url
+from shivx.settings_page import rows
 
 ROOT = Path(__file__).parent.parent
 KEY = "k" * 32
@@ -108,16 +110,22 @@ def test_defaults_are_the_contract_s():
     assert actual == CONTRACT_DEFAULTS
 
 
+def test_docs_have_the_table_that_is_made_of_the_settings():
+    """docs/configuration.md has what ``python -m shivx.settings_page`` prints; each setting has a meaning."""
+    assert "\n".join(rows()) in (ROOT / "docs/configuration.md").read_text()
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
 def test_docs_list_every_setting_with_its_default():
     """The table in docs/configuration.md has one row a setting, in order, with default and `_FILE` mark."""
-    rows = re.findall(
+    found = re.findall(
         r"^\| `(SHIVX_\w+)` \| (.*?) \| (yes)? ?\|",
         (ROOT / "docs/configuration.md").read_text(),
         re.MULTILINE,
     )
-    assert [name for name, _, _ in rows] == list(CONTRACT_DEFAULTS)
-    assert {name for name, _, file in rows if file} == set(SECRETS)
-    for name, shown, _ in rows:
+    assert [name for name, _, _ in found] == list(CONTRACT_DEFAULTS)
+    assert {name for name, _, file in found if file} == set(SECRETS)
+    for name, shown, _ in found:
         if shown.startswith("`"):
             text = shown.strip("`")
             field = name.removeprefix(PREFIX).lower()
