@@ -11,7 +11,7 @@ from msgspec.structs import fields
 from cache_ext.stats.members import Member
 from cache_ext.stats.recommendations import OF_REDIS, RULES
 from cache_ext.stats.redis_facts import RedisFacts
-from cache_ext.stats.report import Backplane, CacheStats, Finding, Often, Quantiles, Report
+from cache_ext.stats.report import Backplane, CacheStats, Finding, Minute, Often, Quantiles, Report
 from shivx.wiring import setting_name
 
 TEXT = (Path(__file__).parent.parent / "docs/monitoring.md").read_text()
@@ -44,6 +44,7 @@ def test_what_lies_inside_a_field_is_named() -> None:
         ("top_keys", Often),
         ("alerts", Finding),
         ("loads", Quantiles),
+        ("minutes", Minute),
     ):
         (line,) = re.findall(rf"^\| `{row}`[^|]*\|.*$", TEXT, re.MULTILINE)
         assert [name for name in names(kind) if f"`{name}`" not in line] == []

@@ -141,6 +141,32 @@ def test_early_refreshes_are_counted_and_others_are_not(pair: tuple[TieredCache,
     assert (price.early_refreshes, price.stale, price.loads.count) == (1, 1, 3)
 
 
+def test_an_hour_is_told_by_the_minute(
+    pair: tuple[TieredCache, TieredCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each minute in its place, one after another up to this one, and together they are the hour."""
+    cache, other = pair
+    now = cache.runtime.stats._minute()
+    over = threading.Event()
+    for ago, reads in ((0, 1), (50, 2), (5, 4)):
+        monkeypatch.setattr(cache.runtime.stats, "_minute", lambda ago=ago: now - ago)
+        for _ in range(reads):
+            cache.get_or_load("price:1", lambda: over.wait(0.2), policy=PRICE)
+        cache.runtime.stats.tick()
+    report = report_of(other)
+    minutes = report.minutes
+    assert [each.at for each in minutes] == [(report.at // 60 - ago) * 60 for ago in range(60, -1, -1)]
+    told = {int(each.at) // 60: each for each in minutes if each.reads}
+    assert {now - minute: each.reads for minute, each in told.items()} == {0: 1, 50: 2, 5: 4}
+    assert (told[now].misses, told[now].loads.count, told[now - 5].loads.count) == (1, 1, 0)
+    assert told[now].redis_reads.count >= 1
+    total = report.total
+    for layer in ("l1", "l2"):
+        assert sum(each.hits[layer] for each in minutes) == total.hits[layer]
+    assert sum(each.load_seconds_saved for each in minutes) == pytest.approx(total.load_seconds_saved)
+    assert told[now - 5].load_seconds_saved == pytest.approx(0.8, rel=0.2)
+
+
 def test_evictions_are_counted_by_the_cache_of_the_key(
     make_cache: Callable[..., TieredCache], redis_url: str
 ) -> None:

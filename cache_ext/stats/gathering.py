@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,6 +38,7 @@ class Gathered(NamedTuple):
 
     Args:
         windows: all that was counted, by minutes looked back on; see `WINDOWS`.
+        minutes: what was counted in each, oldest first; the last is the one under way.
         members: the processes that run now.
         at: when that was, Unix seconds.
     """
@@ -45,13 +46,15 @@ class Gathered(NamedTuple):
     windows: Mapping[int, Window]
     members: tuple[Member, ...]
     at: float
+    minutes: tuple[Window, ...] = ()
 
 
 def gather(gateway: RedisGateway, space: KeySpace) -> Gathered:
     """Return what the processes told. Raises StoreUnavailable."""
     now_ms, members = members_of(gateway, space)
     minute = now_ms // 1000 // int(MINUTE)
-    return Gathered(_windows(_told(gateway, space, minute)), members, now_ms / 1000)
+    told = tuple(_told(gateway, space, minute))
+    return Gathered(_windows(told), members, now_ms / 1000, told[::-1])
 
 
 def members_of(gateway: RedisGateway, space: KeySpace) -> tuple[int, tuple[Member, ...]]:
@@ -73,7 +76,8 @@ def of_this_process(own: OwnStats, at: float) -> Gathered:
         at: now, Unix seconds.
     """
     minute, history = own.history()
-    return Gathered(_windows(history.get(minute - ago, {}) for ago in range(HOUR + 1)), (own.describe(),), at)
+    known = tuple(history.get(minute - ago, {}) for ago in range(HOUR + 1))
+    return Gathered(_windows(known), (own.describe(),), at, known[::-1])
 
 
 def ask(gateway: RedisGateway, commands: Sequence[Command]) -> list[Any]:
@@ -124,7 +128,7 @@ def _counts(reply: Mapping[bytes, bytes]) -> Iterator[tuple[Field, int]]:
                 continue
 
 
-def _windows(minutes: Iterator[Mapping[Field, int]]) -> dict[int, Window]:
+def _windows(minutes: Iterable[Mapping[Field, int]]) -> dict[int, Window]:
     """Add up *minutes*, from this one back."""
     sums: Counter[Field] = Counter()
     windows: dict[int, Window] = {}

@@ -57,6 +57,25 @@ class CacheStats(Struct, frozen=True):
     bytes: int | None = None
 
 
+class Minute(Struct, frozen=True):
+    """What was counted of all caches in one minute, to be drawn; the names are those of `CacheStats`.
+
+    Args:
+        at: when it began, Unix seconds.
+        redis_reads: how long reads of Redis took.
+    """
+
+    at: float
+    reads: int
+    hits: dict[str, int]
+    misses: int
+    stale: int
+    errors: int
+    loads: Quantiles
+    load_seconds_saved: float
+    redis_reads: Quantiles
+
+
 class Backplane(Struct, frozen=True):
     """How far L1 may lag behind an invalidation.
 
@@ -120,6 +139,7 @@ class Report(Struct, frozen=True):
         top_keys, top_tags: what is read most, as sampled; nothing of caches that are sensitive.
         alerts: what is broken now, or about to be.
         recommendations: what could be better.
+        minutes: the last hour, oldest first; the last is the minute under way.
     """
 
     at: float
@@ -139,3 +159,4 @@ class Report(Struct, frozen=True):
     top_tags: tuple[Often, ...]
     alerts: tuple[Finding, ...] = ()
     recommendations: tuple[Finding, ...] = ()
+    minutes: tuple[Minute, ...] = ()

@@ -95,6 +95,7 @@ def _report(known: _Known, *, shared: bool) -> Report:
         backplane=_backplane(members),
         top_keys=_often(member.top_keys for member in members),
         top_tags=_often(member.top_tags for member in members),
+        minutes=sums.minutes(known.gathered.minutes, known.gathered.at),
     )
 
 

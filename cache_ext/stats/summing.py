@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from cache_ext.stats.counts import COALESCED, EVENTS, EVICTED, LOADS, READS, REFRESHED, TRIPS
 from cache_ext.stats.durations import quantile, total
 from cache_ext.stats.gathering import WINDOWS, Window
-from cache_ext.stats.minutes import HOUR
-from cache_ext.stats.report import CacheStats, Quantiles
+from cache_ext.stats.minutes import HOUR, MINUTE
+from cache_ext.stats.report import CacheStats, Minute, Quantiles
 
 K = TypeVar("K")
 _LAYERS = ("l1", "l2")
@@ -57,6 +57,9 @@ class Sums:
         self._tables = {minutes: Tables(windows.get(minutes, {})) for minutes in WINDOWS}
         self._hour = self._tables[HOUR]
         self._keys = keys
+        self._load_seconds = {
+            name: total(loads) / sum(loads.values()) for name, loads in self._hour.loads.items() if loads
+        }
         self._names = sorted({*self._hour.caches, *(keys or ())})
 
     def caches(self) -> dict[str, CacheStats]:
@@ -89,7 +92,7 @@ class Sums:
             errors=_outcomes(reads, "error"),
             hit_rate=rates,
             loads=quantiles(loads),
-            load_seconds_saved=round(sum(map(self._saved, names)), 3),
+            load_seconds_saved=self._saved(hour, names),
             evictions=events[EVICTED],
             early_refreshes=events[REFRESHED],
             coalesced_waits=events[COALESCED],
@@ -97,13 +100,39 @@ class Sums:
             bytes=None if lying is None else sum(size for _, size in lying),
         )
 
-    def _saved(self, name: str) -> float:
-        """Return how long the origin would have worked for the hits of a cache, seconds."""
-        loads = self._hour.loads[name]
-        if not loads:
-            return 0.0
-        hits = _outcomes(self._hour.reads[name], "hit")
-        return hits * total(loads) / sum(loads.values())
+    def minutes(self, windows: Sequence[Window], at: float) -> tuple[Minute, ...]:
+        """Return what is told of each minute.
+
+        Args:
+            windows: what was counted in each, oldest first.
+            at: a moment of the last of them, Unix seconds.
+        """
+        first = at // MINUTE - len(windows) + 1
+        return tuple(
+            self._minute(Tables(window), (first + number) * MINUTE) for number, window in enumerate(windows)
+        )
+
+    def _minute(self, tables: Tables, at: float) -> Minute:
+        reads = _sum(tables.reads.values())
+        return Minute(
+            at=at,
+            reads=sum(reads.values()),
+            hits={layer: reads[layer, "hit"] for layer in _LAYERS},
+            misses=_outcomes(reads, "miss"),
+            stale=_outcomes(reads, "stale"),
+            errors=_outcomes(reads, "error"),
+            loads=quantiles(_sum(tables.loads.values())),
+            load_seconds_saved=self._saved(tables, tables.caches),
+            redis_reads=quantiles(tables.trips["read"]),
+        )
+
+    def _saved(self, tables: Tables, names: Iterable[str]) -> float:
+        """Return how long the origin would have worked for the hits in *tables*, seconds.
+
+        A load would have taken what one took in the last hour.
+        """
+        hits = {name: _outcomes(tables.reads[name], "hit") for name in names}
+        return round(sum(count * self._load_seconds.get(name, 0.0) for name, count in hits.items()), 3)
 
 
 def quantiles(counts: Counter[int]) -> Quantiles:
