@@ -12,8 +12,10 @@ from blueprints.audited import audited_change, record
 from blueprints.bodies import read_json
 from blueprints.parameters import Query
 from blueprints.rights import requires
+from cache_ext.coherence.reasons import because
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import ConfigurationError as BadName
+from cache_ext.explain.explaining import explain_key, explain_request
 from cache_ext.http_cache.keys import Place, Places
 from cache_ext.keys import check_name
 from cache_ext.stats.reporting import report_of
@@ -21,7 +23,9 @@ from cache_ext.web.state import setting_name_of
 from shivx.audit.events import Event, Outcome, Row
 from shivx.cursors import encode_cursor
 from shivx.errors import InvalidParameter, InvalidRequest
+from shivx.front import COVERED
 from shivx.identity import Tier
+from shivx.request_ids import REQUEST_ID
 from shivx.times import format_time
 from shivx.wiring import services_of
 
@@ -32,6 +36,8 @@ MAX_ROWS = 500
 MAX_NAMES = 100
 MAX_BODY_BYTES = 262_144
 """Of 100 names of 1024 characters each."""
+MAX_ASKED = 2_048
+"""Characters of what is to be explained."""
 ALL = "all"
 _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Names = Annotated[list[_Text], Meta(min_length=1, max_length=MAX_NAMES)]
@@ -88,6 +94,33 @@ def stats() -> Response:
     return jsonify(to_builtins(report_of(services_of(current_app).cache, setting_name_of(current_app))))
 
 
+@admin.get("/cache/explain")
+@admins_only
+def explain() -> Response:
+    """Say what is known of a key, of the answers of a path, or of the requests that had an id.
+
+    That nothing is known of it is an answer too, not a 404: why it is not there is what was asked.
+    """
+    with Query(request.environ) as query:
+        asked = {name: query.text(name, MAX_ASKED) for name in ("key", "path", "request_id")}
+        given = [name for name, value in asked.items() if value]
+        if len(given) != 1:
+            query.refuse("key", "too_many" if given else "required", "one of key, path and request_id")
+    services, (kind,) = services_of(current_app), given
+    name = asked[kind] or ""
+    if kind == "request_id":
+        record("admin.read", Outcome.READ)
+        return jsonify(to_builtins(explain_request(services.cache, name)))
+    key = _place_of(name, "path").key if kind == "path" else _checked("key", name)
+    told = to_builtins(explain_key(services.cache, key))
+    if kind == "path" and not name.startswith(COVERED):
+        told["why"] = "no cache stands before this path"
+    names = (key, *(tag["name"] for tag in told["tags"]))
+    source = next((each for each in services.market.sources if any(f":{each}:" in n for n in names)), None)
+    record("admin.read", Outcome.READ)
+    return jsonify(source=source, path=asked["path"], **told)
+
+
 @admin.post("/cache/invalidate")
 @admins_only
 def invalidate() -> Response:
@@ -102,7 +135,7 @@ def invalidate() -> Response:
     if body.dry_run:
         record("cache.invalidate_preview", Outcome.READ)
         return jsonify(dry_run=True, **to_builtins(cache.preview(*tags, keys=keys)))
-    with audited_change("cache.invalidate", f"{kind}: {', '.join(names)}") as change:
+    with audited_change("cache.invalidate", f"{kind}: {', '.join(names)}") as change, because(_by_hand()):
         receipts = []
         if keys:
             receipts.append(cache.delete(*keys))
@@ -121,7 +154,7 @@ def flush() -> Response:
     if body.cache != ALL:
         wrong = InvalidParameter("cache", "unknown_choice", f"{ALL}; parts of it have tags: invalidate these")
         raise InvalidRequest([wrong])
-    with audited_change("cache.flush", f"{ALL}: {body.reason}") as change:
+    with audited_change("cache.flush", f"{ALL}: {body.reason}") as change, because(_by_hand(body.reason)):
         change.outcome = _outcome(services_of(current_app).cache.clear())
     return jsonify(outcome=change.outcome, cache=ALL)
 
@@ -139,14 +172,24 @@ def _aim(body: InvalidateBody) -> tuple[str, Sequence[str]]:
         raise InvalidRequest([InvalidParameter("tags", code, "one of tags, keys and paths")])
     ((kind, names),) = given
     for name in names if kind != "paths" else ():
-        try:
-            check_name(name)
-        except BadName as error:
-            raise InvalidRequest([InvalidParameter(kind, "malformed", str(error))]) from None
+        _checked(kind, name)
     return kind, list(dict.fromkeys(names))
 
 
-def _place_of(path: str) -> Place:
+def _checked(parameter: str, name: str) -> str:
+    """Return *name*. Raises InvalidRequest: it cannot be a key or tag."""
+    try:
+        return check_name(name)
+    except BadName as error:
+        raise InvalidRequest([InvalidParameter(parameter, "malformed", str(error))]) from None
+
+
+def _by_hand(reason: str = "") -> str:
+    """Return why something is invalidated: an admin's request."""
+    return f"admin request {request.environ.get(REQUEST_ID, '')}" + (f": {reason}" if reason else "")
+
+
+def _place_of(path: str, parameter: str = "paths") -> Place:
     """Return where the responses of *path*, with its query, lie on the host that this request names.
 
     Raises:
@@ -154,7 +197,7 @@ def _place_of(path: str) -> Place:
     """
     place = Places().named(request.environ, path) if path.startswith("/") else None
     if place is None:
-        raise InvalidRequest([InvalidParameter("paths", "malformed", "/path?query, as clients ask for it")])
+        raise InvalidRequest([InvalidParameter(parameter, "malformed", "/path?query, as clients ask for it")])
     return place
 
 

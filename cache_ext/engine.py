@@ -92,9 +92,9 @@ class TieredCache:
             terms = terms_of(policy, {}, shares=False)
             found = self.runtime.looks.look({check_name(key): ()}, terms, plain=False).found[key]
         if (slot := found.fresh_at(now := time.monotonic())) is None:
-            self._fetcher.count(key, policy.name, "none", Outcome.MISS, 0.0)
+            self._fetcher.count(key, policy, "none", Outcome.MISS, 0.0)
             return MISS
-        self._fetcher.count(key, policy.name, found.layer, Outcome.HIT, now - slot.loaded)
+        self._fetcher.count(key, policy, found.layer, Outcome.HIT, now - slot.loaded)
         if (frame := current_frame()) is not None:
             frame.absorb(slot)
         return slot.take()

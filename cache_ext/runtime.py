@@ -13,11 +13,12 @@ from cache_ext.codec.values import ValueCodec
 from cache_ext.coherence.backplane import Backplane, Trust
 from cache_ext.coherence.effects import Effects
 from cache_ext.errors import StoreUnavailable
+from cache_ext.explain.memory import Memory
 from cache_ext.gauges import set_gauges
 from cache_ext.hooks.emitting import Hooks
 from cache_ext.hooks.registry import Registry
 from cache_ext.keys import KeySpace
-from cache_ext.loading.background import Background
+from cache_ext.loading.background import MAX_REFRESHES, MAX_TIMED, Background
 from cache_ext.loading.failures import Failures
 from cache_ext.loading.filling import Filler
 from cache_ext.loading.flights import Flights
@@ -45,10 +46,6 @@ from cache_ext.transport.budget import current_budget
 from cache_ext.transport.connection import RedisGateway
 from cache_ext.transport.subscription import Subscription
 
-MAX_REFRESHES = 32
-"""Background refreshes at once; beyond that readers keep the value they have a little longer."""
-MAX_TIMED = 64
-"""Loads at once whose callers wait for a limited time only; beyond that these wait for a place as well."""
 CLOSE_PATIENCE = 5.0
 """Seconds that closing waits for each load under way."""
 
@@ -77,6 +74,7 @@ class Runtime:
         self.settings = settings
         self.monotonic = monotonic
         self.announce = announce
+        self.codec = codec
         self.gateway = gateway
         self.counts = Counts()
         self.tally = self.counts.reads
@@ -88,19 +86,17 @@ class Runtime:
         l1_bytes = 0 if isinstance(self.store, NullStore) else settings.l1_max_bytes
         self.near = NearCache(l1_bytes, monotonic, events.evictions(announce, self.counts.evicted))
         self.flights = Flights()
-        self.effects = Effects(self.near, self.flights, monotonic, self._wake, announce, self.store.name)
+        self.memory = Memory(self.store.name, self.near, monotonic)
+        self.effects = Effects(self.near, self.flights, self.memory, monotonic, self._wake, announce)
         self.outbox = make_outbox(settings, gateway, self.effects.queued, monotonic)
         self._leases = Leases()
         self._backplane: Backplane | None = None
         self._upkeep: Upkeep | None = None
         self._lock = threading.Lock()
         self._settled, self._settle_by = False, 0.0
-        self.trust = self._make_trust()
+        self.trust = self.memory.trust = self._make_trust()
         self.reader = Reader(self.store, self.near, codec, self.trust, self.outbox, monotonic)
         self.looks = Looks(self.reader, self.near, self.trust, monotonic)
-        self.failures = Failures(monotonic)
-        self._timed = Background(MAX_TIMED, "cache-ext-load")
-        self.refreshes = Background(MAX_REFRESHES, "cache-ext-refresh")
         self._make_loading(codec)
         describe = describer(settings, gateway, self.near, self.trust, self.counts, monotonic)
         told = gateway if settings.monitoring else None
@@ -109,6 +105,9 @@ class Runtime:
 
     def _make_loading(self, codec: EntryCodec) -> None:
         """Join what loads and stores."""
+        self.failures = Failures(self.monotonic)
+        self._timed = Background(MAX_TIMED, "cache-ext-load")
+        self.refreshes = Background(MAX_REFRESHES, "cache-ext-refresh")
         filler = Filler(self.store, codec, self._leases)
         self.origin = self._make_origin(codec)
         flying = Flying(self.origin, filler, self.near, self.flights, self._leases, self.failures)
@@ -180,6 +179,7 @@ class Runtime:
         """Wait for the loads under way and stop the threads."""
         for background in (self.refreshes, self._timed):
             background.close(CLOSE_PATIENCE)
+        self.memory.close()
         if self.hooks is not None:
             self.hooks.close(CLOSE_PATIENCE)
         if events.close.receivers:
@@ -235,6 +235,7 @@ class Runtime:
             positions=self.store.positions,
             monotonic=self.monotonic,
         )
+        self.memory.connect(gateway, self.keyspace, self._backplane.connected.wait)
         return self._backplane.trust
 
     def _each_second(self) -> None:

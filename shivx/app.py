@@ -15,6 +15,7 @@ from blueprints.indicators import indicators
 from blueprints.keys import keys
 from blueprints.market import market
 from blueprints.ml import ml
+from blueprints.noted import note_views, noting_refusals
 from blueprints.operations import measure_requests, operations
 from blueprints.rights import guard
 from shivx.accounts.commands import account_commands, database_commands
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     services = wire(app, settings)
     register_error_handlers(app)
     measure_requests(app)
+    note_views(app)
     guard(app)
     guard_sessions(app)
     app.register_blueprint(market)
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         cost_of=CostTable(app.url_map, COSTS).cost_of,
     )
     cors = Cors(settings.cors_origins)
-    denied = denials_to(services.audit)
+    denied = noting_refusals(denials_to(services.audit), services.cache)
     app.wsgi_app = Envelope(gate, cors, denied, gate.figures)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -9,6 +9,7 @@ from typing import Any
 from cache_ext import HttpCache, HttpCacheOptions, TieredCache
 from shivx.cdn import Cdn
 from shivx.errors import NotCached
+from shivx.request_ids import REQUEST_ID
 
 COVERED = ("/api/market/", "/api/indicators/", "/api/ml/")
 """What paths begin with whose answers are of the market, the same for all."""
@@ -17,6 +18,7 @@ OPTIONS = HttpCacheOptions(
     heuristic=False,  # views say how long their answers are good for
     serve_stale=False,  # views do it, and say so in the body
     credentials=("Authorization", "Cookie", "X-API-Key"),
+    request_id=REQUEST_ID,
 )
 
 Application = Callable[..., Any]

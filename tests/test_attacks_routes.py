@@ -23,7 +23,13 @@ SPELLINGS = (
     *("/api/{}//", "/api/{}.json", "/api/{}%0d%0a", "/metrics?/api/{}", "/api/{}#/metrics"),
     *("http://127.0.0.1/api/{}", "http://evil.example/api/{}"),
 )
-ADMINS = ("admin/audit", "admin/cache/stats", "admin/cache/invalidate", "admin/cache/flush")
+ADMINS = (
+    "admin/audit",
+    "admin/cache/stats",
+    "admin/cache/explain",
+    "admin/cache/invalidate",
+    "admin/cache/flush",
+)
 OPEN = {"/api/admin/cache/health"}
 
 

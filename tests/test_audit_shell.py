@@ -15,6 +15,7 @@ from shivx.audit.shell import CHANGES
 from tests.market_stage import ScriptedExchange, Site, open_site, settings_for
 
 READS = {
+    "cache explain",
     "cache health",
     "cache stats",
     "accounts list",

@@ -95,6 +95,8 @@ class Backplane:
         self._gap = gap
         self._returning = returning
         self._monotonic = monotonic
+        self.connected = threading.Event()
+        """Set while messages are heard."""
         self._stopped = threading.Event()
         self._sequences: dict[bytes, int] = {}
         self._asked: deque[float] = deque()
@@ -171,6 +173,7 @@ class Backplane:
             self._reached.update(self._ask_positions())
             self.trust.generation += 1
             self._gap()
+            self.connected.set()
             log.info("backplane connected")
         if now >= self.trust.live_until:
             self._returning()
@@ -200,6 +203,7 @@ class Backplane:
         """Note the end of a connection that was live; that it still is none is no news."""
         if self.trust.live_until > -math.inf:
             metrics.backplane_gaps.inc()
+            self.connected.clear()
             self.trust.live_until = -math.inf
             self.trust.clock_ahead = None
             self._gap()

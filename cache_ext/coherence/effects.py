@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 
 from cache_ext import events
 from cache_ext.coherence.messages import Message, as_event
+from cache_ext.coherence.reasons import UNKNOWN
 from cache_ext.coherence.records import Names
 from cache_ext.entry import Version
+from cache_ext.explain.memory import Memory
 from cache_ext.loading.flights import Flights
 from cache_ext.reading.near import NearCache
 
@@ -17,22 +19,23 @@ class Effects:
 
     Args:
         monotonic: the clock, seconds.
+        memory: remembers what was invalidated, and answers those who ask.
         woken: called with the names of a message of kind ``h``: events for these hooks wait.
         announce: calls the receivers of signals, with what other processes invalidated.
-        signature: of this process' own messages.
     """
 
     def __init__(
         self,
         near: NearCache,
         flights: Flights,
+        memory: Memory,
         monotonic: Callable[[], float],
         woken: Callable[[Iterable[str]], None],
         announce: events.Announce = events.unheard,
-        signature: str = "",
     ) -> None:
         self._announce = announce
-        self._signature = signature
+        self._memory = memory
+        self._signature = memory.signature
         self._near = near
         self._flights = flights
         self._monotonic = monotonic
@@ -40,6 +43,7 @@ class Effects:
 
     def heard(self, message: Message) -> None:
         """Do here what another process (or this one) did in Redis."""
+        self._memory.heard(message)
         names, version = message.names, Version(message.stamp, message.sequence)
         match message.kind:
             case "i":
@@ -68,6 +72,16 @@ class Effects:
     def queued(self, names: Names) -> None:
         """Do here what another process of the host queued, to be done in Redis when it is back."""
         self._apply_queued(names)
+        by = UNKNOWN._replace(reason="queued by another process of this host")
+        note = self._memory.invalidations.note
+        if names.everything:
+            note("everything", (), by, applied=False)
+        if names.tags:
+            note("tags", tuple(names.tags), by, applied=False)
+        if names.soft:
+            note("tags, softly", tuple(names.soft), by, applied=False)
+        if names.keys:
+            note("keys", tuple(names.keys), by, applied=False)
         if events.invalidate.receivers:
             tags, keys = tuple(names.tags), tuple(names.keys)
             if tags or keys or names.everything:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache_ext import events, metrics
+from cache_ext.coherence.reasons import myself
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.errors import StoreUnavailable
 from cache_ext.runtime import Runtime
@@ -90,6 +91,14 @@ def _tell(
     everything: bool = False,
     soft: bool = False,
 ) -> None:
+    """Remember it for those who ask later, and announce it."""
+    note, applied = runtime.memory.invalidations.note, receipt.applied
+    if everything:
+        note("everything", (), myself(), applied=applied)
+    elif tags:
+        note("tags, softly" if soft else "tags", tags, myself(), applied=applied)
+    elif keys:
+        note("keys", keys, myself(), applied=applied)
     if events.invalidate.receivers and (tags or keys or everything):
         event = events.Invalidated(tuple(tags), tuple(keys), everything, soft, receipt.applied)
         runtime.announce(events.invalidate, event)

@@ -8,6 +8,7 @@
     r  leases were released without a value
     e  the bucket's epoch was replaced (the names of the last bucket's say whether all were)
     h  events of these names were emitted (epoch and sequence say nothing)
+    q  somebody asks what others know     a  the answer to a question (see `explain.inquiries`)
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Literal, NamedTuple, cast
 
 import msgspec
 
+from cache_ext.coherence.reasons import UNKNOWN, By, read_signature
 from cache_ext.errors import PayloadError
 from cache_ext.events import Invalidated
 
-Kind = Literal["i", "s", "d", "f", "r", "e", "h"]
+Kind = Literal["i", "s", "d", "f", "r", "e", "h", "q", "a"]
+_KINDS = frozenset({b"i", b"s", b"d", b"f", b"r", b"e", b"h", b"q", b"a"})
 NUMBERED = frozenset({"i", "s", "d", "e"})
 """Kinds that advance the sequence, so that a missing one is noticed."""
 EVERYTHING = ("*",)
@@ -38,6 +41,7 @@ class Message(NamedTuple):
         sequence: the number of the change.
         names: of what it happened to.
         sender: the process that decided it; "" if it does not say.
+        by: the same for people, with the reason.
     """
 
     kind: Kind
@@ -45,6 +49,7 @@ class Message(NamedTuple):
     sequence: int
     names: tuple[str, ...]
     sender: str = ""
+    by: By = UNKNOWN
 
 
 def encode_names(names: Collection[str], sender: str = "") -> bytes:
@@ -60,12 +65,13 @@ def decode(data: bytes) -> Message:
     """
     try:
         kind, stamp, sequence, names = data.split(b":", 3)
-        if kind not in (b"i", b"s", b"d", b"f", b"r", b"e", b"h"):
+        if kind not in _KINDS:
             raise PayloadError(f"unknown kind of message {kind!r}")
-        found, sender = _names.decode(names) if names else (), ""
+        found, sender, by = _names.decode(names) if names else (), "", UNKNOWN
         if found and found[-1].startswith(_SIGNATURE):
-            found, sender = found[:-1], found[-1].removeprefix(_SIGNATURE)
-        return Message(cast("Kind", kind.decode()), stamp, int(sequence), found, sender)
+            sender, by = read_signature(found[-1].removeprefix(_SIGNATURE))
+            found = found[:-1]
+        return Message(cast("Kind", kind.decode()), stamp, int(sequence), found, sender, by)
     except (ValueError, msgspec.MsgspecError) as error:
         raise PayloadError(f"not a message: {error}") from error
 

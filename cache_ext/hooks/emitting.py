@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from cache_ext import metrics
 from cache_ext.codec.values import ValueCodec
+from cache_ext.coherence.reasons import because
 from cache_ext.entry import new_stamp
 from cache_ext.errors import StoreUnavailable, UnsupportedValue
 from cache_ext.hooks.backlog import Backlog, Run
@@ -109,7 +110,8 @@ class Hooks:
         self._start()
         with budget(self._settings.op_timeout, of_call=True):
             new = self._unseen(prepared)
-            settled = self._settle([tag for _, tags in new for tag in tags])
+            with because(_reason(sent for sent, _ in new)):
+                settled = self._settle([tag for _, tags in new for tag in tags])
             fates = self._pass_on([sent._replace(settled=settled) for sent, _ in new])
         receipts = {
             sent.id: Emitted(sent.id, fate, tags) for (sent, tags), fate in zip(new, fates, strict=True)
@@ -200,3 +202,8 @@ class Hooks:
     def close(self, patience: float) -> None:
         """Stop running hooks, after the one under way, waiting at most *patience* seconds."""
         self._runner.stop(patience)
+
+
+def _reason(events: Iterable[Sent]) -> str:
+    """Return why something is invalidated: the events that ask for it."""
+    return ", ".join(f"event {sent.name} {sent.id}" for sent in events)

@@ -17,6 +17,7 @@ from typing import Any
 
 from cache_ext import metrics
 from cache_ext.codec.values import ValueCodec
+from cache_ext.coherence.reasons import because
 from cache_ext.errors import PayloadError, StoreUnavailable
 from cache_ext.hooks.event import Event
 from cache_ext.hooks.rules import Rules
@@ -83,7 +84,8 @@ class Follower:
         """Invalidate everything; return whether that counts everywhere, else it will be asked for again."""
         log.warning("events may have been lost: everything is invalidated")
         metrics.hook_events.labels("started_over").inc()
-        return rules.invalidate_all()
+        with because("events may have been lost"):
+            return rules.invalidate_all()
 
     def _begin(self, newest: bytes, place: bytes) -> bool:
         """Have the group go on after the event number *newest*, at *place*."""
@@ -110,5 +112,7 @@ class Follower:
                 log.exception("event %s was set aside: no rule makes sense of it", sent.id)
                 metrics.hook_events.labels("set_aside").inc()
                 aside.append(self._set_aside(GROUP, sent))
-        if found and rules.invalidate(tags):
+        with because("events that were emitted while Redis was away"):
+            settled = bool(found) and rules.invalidate(tags)
+        if settled:
             self._gateway.run([*aside, ("XACK", self._stream, GROUP, *(place for place, _ in found))])

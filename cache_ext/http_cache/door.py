@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from cache_ext.coherence.reasons import because
 from cache_ext.engine import TieredCache
+from cache_ext.explain.trails import Trail
 from cache_ext.http_cache.asking import Asker
 from cache_ext.http_cache.considering import Considerer
 from cache_ext.http_cache.fields import Headers, values_of
@@ -68,6 +70,7 @@ class HttpCache:
         self._server = server = Server(lookup, options.name)
         asker = Asker(app, options, time, lookup.now, self._admits)
         self._considerer = Considerer(app, options, lookup, selector, asker, passage, server, gives_up)
+        self._request_id = options.request_id
         self._credentials = tuple(environ_name(name.lower()) for name in options.credentials)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -88,8 +91,16 @@ class HttpCache:
                 and self._suits(stored, environ)
             ):
                 self._lookup.count_hit()
+                if (id := environ.get(self._request_id)) is not None:
+                    self._lookup.remember((id, self._lookup.now(), place.key, slot.loaded))
                 return self._server.hit(environ, start_response, slot, stored)
-        return self._considerer.consider(environ, start_response, place)
+        if (id := environ.get(self._request_id)) is None:
+            return self._considerer.consider(environ, start_response, place)
+        trail = Trail(id, self._lookup.now(), method, place.key)
+        self._lookup.remember(trail)
+        with trail:
+            start = trail.answering(start_response, self._lookup.now)
+            return self._considerer.consider(environ, start, place)
 
     def _suits(self, stored: StoredResponse, environ: Environ) -> bool:
         """Tell whether *stored*, fresh, may answer a request that demands nothing."""
@@ -114,8 +125,9 @@ class HttpCache:
                     for value in values_of(headers, name)
                     if (place := self._places.named(environ, value)) is not None
                 ]
-            self._cache.delete(*{place.key for place in places})
-            self._cache.invalidate_tags(*{place.tag for place in places})
+            with because(f"{method} of {places[0].key}"):
+                self._cache.delete(*{place.key for place in places})
+                self._cache.invalidate_tags(*{place.tag for place in places})
 
         return self._passage.unsafe(self._app, environ, start_response, invalidate)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cache_ext.engine import TieredCache
+from cache_ext.explain.trails import Hit, Read, Trail, current_trail
 from cache_ext.http_cache.stored import StoredResponse, register_stored
 from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
@@ -82,6 +83,10 @@ class Lookup:
         """Count a response from L1."""
         self._cache.runtime.tally.hit(self._name)
 
+    def remember(self, request: Hit | Trail) -> None:
+        """Have *request* be one that can be explained later."""
+        self._cache.runtime.memory.note(request)
+
     def find(self, key: str, tags: Tags) -> Found:
         """Return what there is of *key*, fresh or not."""
         runtime = self._cache.runtime
@@ -116,7 +121,11 @@ class Lookup:
         """Note that *slot* is being served: for the metrics, and for the load that this is part of."""
         if (frame := current_frame()) is not None:
             frame.absorb(slot)
-        self._cache.runtime.tally.count(self._name, layer, outcome)
+        runtime = self._cache.runtime
+        runtime.tally.count(self._name, layer, outcome)
+        if (trail := current_trail()) is not None:
+            now = runtime.monotonic()
+            trail.note(Read(slot.key, self._name, layer, outcome, now, max(0.0, now - slot.loaded)))
 
     def miss(self) -> None:
         """Count a request that the application answered."""

@@ -34,6 +34,8 @@ class Options:
             neither stored nor used for a request that has one of them.
         shown: request fields that are not hidden from the application though they can change its answer
             without being part of the URL, as ``X-Forwarded-Host`` can.
+        request_id: where the WSGI environment has the request's id, by which it can be explained
+            later; "": nowhere, and nothing is remembered.
         surrogate_keys: leave ``Surrogate-Key`` in what clients get, say a CDN.
     Raises:
         ConfigurationError: a value makes no sense.
@@ -52,6 +54,7 @@ class Options:
     uncacheable_for: float = 2.0
     credentials: tuple[str, ...] = ("Authorization", "Cookie")
     shown: tuple[str, ...] = ()
+    request_id: str = ""
     surrogate_keys: bool = False
 
     def __post_init__(self) -> None:

@@ -11,6 +11,11 @@ from cache_ext.transport.budget import without_budget
 
 log = logging.getLogger(__name__)
 
+MAX_REFRESHES = 32
+"""Background refreshes at once; beyond that readers keep the value they have a little longer."""
+MAX_TIMED = 64
+"""Loads at once whose callers wait for a limited time only; beyond that these wait for a place as well."""
+
 
 class Background:
     """Runs calls in threads of their own, a bounded number at once.

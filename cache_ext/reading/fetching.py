@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cache_ext import events
+from cache_ext.explain.trails import Read, current_trail
 from cache_ext.loading.loaded import NotLoaded, answer_of, as_of_seconds
 from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
@@ -14,14 +15,13 @@ from cache_ext.reading.bypass import is_bypassed
 from cache_ext.reading.fetched import Fetched, Outcome, values_of
 from cache_ext.reading.found import Found
 from cache_ext.reading.frames import current_frame
+from cache_ext.reading.noting import Noting
 from cache_ext.reading.sight import NOTHING_SEEN, Sight
 from cache_ext.reading.slot import Slot
 from cache_ext.reading.terms import ANY, OlderThanSeen
 from cache_ext.runtime import Runtime
 from cache_ext.stats.sampling import job_read
 from cache_ext.transport.budget import budget
-
-_SIGNALS = {"hit": events.hit, "stale": events.stale}
 
 
 class Fetcher:
@@ -33,6 +33,8 @@ class Fetcher:
         self._near = runtime.near.get
         self._trust = runtime.trust
         self._hit = runtime.tally.hit
+        self._noting = Noting(runtime.tally, runtime.announce, monotonic)
+        self.count = self._noting.count
         runtime.sampler.watch(self, "_answers", job_read)
 
     def near(self, key: str, policy: CachePolicy | None) -> Slot | None:
@@ -55,6 +57,9 @@ class Fetcher:
                 return None
             frame.absorb(slot)
         self._hit(name)
+        if (trail := current_trail()) is not None:
+            read = Read(key, name, "l1", "hit", now, max(0.0, now - slot.loaded))
+            trail.note(read, sensitive=slot.entry.sealed)
         if events.hit.receivers:
             self._runtime.announce(events.hit, events.Read(key, "l1", name, max(0.0, now - slot.loaded)))
         return slot
@@ -143,9 +148,7 @@ class Fetcher:
         plain = job.terms is ANY and current_frame() is None and not events.hit.receivers
         sight = self._runtime.looks.look(missing, job.terms, plain=plain)
         if sight.values:
-            count = self._runtime.tally.counting(job.policy.name, "l2", "hit")
-            for _ in sight.values:
-                count()
+            self._noting.plain(sight, job.policy.name)
             if not sight.found:
                 return results, sight
         now = self._monotonic()
@@ -197,7 +200,7 @@ class Fetcher:
             return self._serve(outcome, Outcome.STALE if made_of_stale else Outcome.MISS, "origin", now, job)
         if old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
             return self._serve(old.slot, Outcome.STALE, old.layer, now, job)
-        self.count(key, job.policy.name, "none", "error", 0.0)
+        self.count(key, job.policy, "none", "error", 0.0)
         return outcome
 
     def _patience(self, wanted: Mapping[str, Found], job: Job, now: float) -> dict[str, float]:
@@ -235,16 +238,9 @@ class Fetcher:
         if frame is not None:
             frame.absorb(slot)
         age = max(0.0, now - slot.loaded)
-        self.count(slot.key, job.policy.name, layer, outcome, age)
+        self.count(slot.key, job.policy, layer, outcome, age)
         value = slot.take()
         if slot.entry.failed:
             error: Exception = value
             return error
         return Fetched(value, outcome, layer, age, slot.fresh_until - now, as_of_seconds(slot.entry.as_of))
-
-    def count(self, key: str, name: str, layer: str, outcome: str, age: float) -> None:
-        """Count a read of *key* under a policy of *name*, and announce it to who listens."""
-        self._runtime.tally.count(name, layer, outcome)
-        signal = _SIGNALS.get(outcome, events.miss)
-        if signal.receivers:
-            self._runtime.announce(signal, events.Read(key, layer, name, age))

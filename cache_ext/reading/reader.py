@@ -14,6 +14,8 @@ from cache_ext.coherence.backplane import Trust
 from cache_ext.coherence.outbox import Outbox
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError, StoreUnavailable
+from cache_ext.explain.judging import why_not
+from cache_ext.explain.trails import current_trail
 from cache_ext.loading.flights import Moment
 from cache_ext.reading.first_take import FirstTake
 from cache_ext.reading.found import Found, suits, token_of
@@ -89,8 +91,11 @@ class Reader:
             odd = {key: known for key, known in tags_of.items() if key not in sight.values}
             since = Moment(mark, generation, hears=True)
             return sight.with_found(self._odd(odd, snapshot, tags, terms, since, began))
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self._outbox.catch_up()
+            if (trail := current_trail()) is not None:
+                for key in tags_of:
+                    trail.explain(key, f"Redis was not asked: {error}")
             absent = [key for key in tags_of if key not in sight.values]
             return sight.with_found({key: self._unchecked(key, began, terms) for key in absent})
 
@@ -104,11 +109,13 @@ class Reader:
         now: float,
     ) -> dict[str, Found]:
         """Return what is found of keys with which anything may be the matter."""
-        mark, generation, found = since.mark, since.generation, {}
+        mark, generation, found, trail = since.mark, since.generation, {}, current_trail()
         entries = self._decoded({key: snapshot.blobs[key] for key in tags_of if key in snapshot.blobs})
         versions = self._complete(snapshot.versions, tags, entries)
         for key in tags_of:
             entry, seen, slot = entries.get(key), token_of(snapshot.blobs.get(key, b"")), None
+            if trail is not None:
+                trail.explain(key, why_not(key, entry, versions, there=key in snapshot.blobs))
             if entry is not None and suits(entry, tags_of[key], terms):
                 slot = self._judged(key, entry, now, versions, generation, terms)
             if slot is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cache_ext.coherence.messages import EVERYTHING, encode_names
+from cache_ext.coherence.reasons import signed
 from cache_ext.entry import Version, new_stamp
 from cache_ext.errors import StoreUnavailable
 from cache_ext.keys import BUCKETS, LAST_BUCKET, KeySpace
@@ -139,7 +140,7 @@ class RedisStore:
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket)]
             for key in mine:
                 places += [self._keys.lease(key), self._keys.value(key)]
-            names = encode_names(mine, self.name)
+            names = encode_names(mine, signed(self.name))
             arguments = (new_stamp(), self._keys.channels[bucket], names)
             commands.append(self._script("delete", places, arguments))
         return sum(self._gateway.run(commands, "delete"))
@@ -150,7 +151,7 @@ class RedisStore:
         groups = by_bucket(tags)
         for bucket, mine in groups.items():
             places = [self._keys.epoch(bucket), self._keys.sequence(bucket), *map(self._keys.version, mine)]
-            names = encode_names(mine, self.name)
+            names = encode_names(mine, signed(self.name))
             arguments = (new_stamp(), self._keys.channels[bucket], names, int(soft))
             commands.append(self._script("invalidate", places, arguments))
         replies = self._gateway.run(commands, "invalidate")
@@ -163,7 +164,9 @@ class RedisStore:
     def clear(self) -> Mapping[int, bytes]:
         """See `Store.clear`."""
         fresh = {bucket: new_stamp() for bucket in range(BUCKETS)}
-        self._gateway.run(self._replace_epochs(fresh, "", encode_names(EVERYTHING, self.name)), "clear")
+        self._gateway.run(
+            self._replace_epochs(fresh, "", encode_names(EVERYTHING, signed(self.name))), "clear"
+        )
         return fresh
 
     def positions(self) -> Mapping[int, Version]:

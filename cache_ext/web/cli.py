@@ -11,9 +11,11 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from cache_ext.coherence.preview import Preview
+from cache_ext.coherence.reasons import because
 from cache_ext.coherence.receipts import Receipt
 from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, StoreUnavailable
+from cache_ext.web.explanation import explain
 from cache_ext.web.figures import stats
 from cache_ext.web.health import Status, judge, store_answers
 from cache_ext.web.state import cache_of
@@ -26,6 +28,7 @@ def command_group() -> AppGroup:
     group = AppGroup("cache", help="Look after the cache.")
     group.command("health")(health)
     group.command("stats")(stats)
+    group.command("explain")(explain)
     group.command("invalidate")(invalidate)
     group.command("flush")(flush)
     return group
@@ -62,8 +65,9 @@ def invalidate(
         if dry_run:
             _show(_counted(cache, tags, keys), as_json)
             return
-        receipts = [cache.invalidate_tags(*tags, soft=soft)] if tags else []
-        receipts += [cache.delete(*keys)] if keys else []
+        with because("flask cache invalidate"):
+            receipts = [cache.invalidate_tags(*tags, soft=soft)] if tags else []
+            receipts += [cache.delete(*keys)] if keys else []
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
     except StoreUnavailable as error:
@@ -78,7 +82,8 @@ def invalidate(
 def flush(reason: str) -> None:
     """Make everything in the namespace count no more."""
     cache = cache_of(current_app)
-    receipt, outlives = cache.clear(), cache.runtime.outbox.outlives
+    with because(f"flask cache flush: {reason}"):
+        receipt, outlives = cache.clear(), cache.runtime.outbox.outlives
     cache.close()
     _report([receipt], outlives)
     current_app.logger.warning("cache flushed by hand: %s", reason)

@@ -1,0 +1,1 @@
+"""Explaining, after the fact, what became of a key or of a request."""
