@@ -135,7 +135,7 @@ class Considerer:
             if now >= slot.early_at and self._rests.lets(sight.key, now, slot.fresh_until):
                 self._refresh(environ, sight, stored, slot)
             self._lookup.use(slot, sight.found.layer, "hit")
-            return self._server.hit(environ, start_response, slot, stored)
+            return self._server.hit(environ, start_response, slot, stored, now)
         if not sight.found.checked or rules.validate:
             return None
         demanding = age > rules.max_age or rules.min_fresh > 0

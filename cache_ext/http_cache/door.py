@@ -90,10 +90,8 @@ class HttpCache:
                 and (stored := response_of(slot)) is not None
                 and self._suits(stored, environ)
             ):
-                self._lookup.count_hit()
-                if (id := environ.get(self._request_id)) is not None:
-                    self._lookup.remember((id, self._lookup.now(), place.key, slot.loaded))
-                return self._server.hit(environ, start_response, slot, stored)
+                now = self._lookup.count_hit(slot, environ.get(self._request_id))
+                return self._server.hit(environ, start_response, slot, stored, now)
         if (id := environ.get(self._request_id)) is None:
             return self._considerer.consider(environ, start_response, place)
         trail = Trail(id, self._lookup.now(), method, place.key)

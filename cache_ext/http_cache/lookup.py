@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cache_ext.engine import TieredCache
-from cache_ext.explain.trails import Hit, Read, Trail, current_trail
+from cache_ext.explain.trails import Read, Trail, current_trail
 from cache_ext.http_cache.stored import StoredResponse, register_stored
 from cache_ext.loading.origin import Job
 from cache_ext.policy import CachePolicy
@@ -79,13 +79,18 @@ class Lookup:
             return None
         return slot
 
-    def count_hit(self) -> None:
-        """Count a response from L1."""
-        self._cache.runtime.tally.hit(self._name)
+    def count_hit(self, slot: Slot, request_id: str | None) -> float:
+        """Count a response from L1, have it be one that can be explained later, and return `now`."""
+        runtime = self._cache.runtime
+        runtime.tally.hit(self._name)
+        now = runtime.monotonic()
+        if request_id is not None:
+            runtime.memory.note((request_id, now, slot.key, slot.loaded))
+        return now
 
-    def remember(self, request: Hit | Trail) -> None:
-        """Have *request* be one that can be explained later."""
-        self._cache.runtime.memory.note(request)
+    def remember(self, trail: Trail) -> None:
+        """Have the request of *trail* be one that can be explained later."""
+        self._cache.runtime.memory.note(trail)
 
     def find(self, key: str, tags: Tags) -> Found:
         """Return what there is of *key*, fresh or not."""

@@ -34,10 +34,9 @@ class Server:
         return now - slot.loaded + stored.parts.excess
 
     def hit(
-        self, environ: Environ, start_response: StartResponse, slot: Slot, stored: StoredResponse
+        self, environ: Environ, start_response: StartResponse, slot: Slot, stored: StoredResponse, now: float
     ) -> Iterable[bytes]:
-        """Answer with *stored*, which is fresh."""
-        now = self._lookup.now()
+        """Answer with *stored*, which is fresh *now*."""
         status = f"{self._name}; hit; ttl={int(slot.fresh_until - now)}"
         moment = [("Age", age_of(self.age(slot, stored, now))), _HIT, ("Cache-Status", status)]
         return answer_stored(environ, start_response, stored, moment)

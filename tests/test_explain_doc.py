@@ -1,0 +1,54 @@
+"""docs/explain.md says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from cache_ext.explain.answers import Copy, KeyTold, ReadTold, RequestTold, Stored, TagState
+from cache_ext.explain.invalidations import RECENT, REMEMBERED, Told, What
+from cache_ext.explain.trails import MAX_READS, PLACES
+
+TEXT = (Path(__file__).parent.parent / "docs/explain.md").read_text()
+TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
+
+
+def rows(table: str) -> list[str]:
+    """Return the names in the first column."""
+    return [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+def names(kind: type[Struct]) -> list[str]:
+    """Return the names of a shape's fields."""
+    return [field.name for field in fields(kind)]
+
+
+def test_the_fields_are_those_that_are_told() -> None:
+    """All of them, and no others."""
+    assert rows(TABLES[1]) == names(KeyTold)
+    assert sorted(rows(TABLES[2])) == sorted(names(RequestTold))
+
+
+def test_what_lies_inside_a_field_is_named() -> None:
+    """In the row that it belongs to."""
+    for row, kind in (
+        ("stored", Stored),
+        ("copies", Copy),
+        ("tags", TagState),
+        ("last_invalidation", Told),
+        ("reads", ReadTold),
+    ):
+        (line,) = re.findall(rf"^\| `{row}`[^|]*\|.*$", TEXT, re.MULTILINE)
+        assert [name for name in names(kind) if f"`{name}`" not in line] == []
+
+
+def test_figures_and_words_are_those_of_the_code() -> None:
+    """How much is remembered, and what an invalidation can be aimed at."""
+    assert f"last {PLACES:,} requests, the last {RECENT} invalidations" in TEXT
+    assert f"of {REMEMBERED:,} names" in TEXT
+    assert f"beyond {MAX_READS}" in TEXT
+    assert [word for word in get_args(What) if f"`{word}`" not in TEXT] == []
