@@ -10,9 +10,11 @@ import pytest
 import redis
 
 from cache_ext import CachePolicy, ConfigurationError
-from cache_ext.coherence.reasons import because
+from cache_ext.coherence.reasons import UNKNOWN, because
 from cache_ext.explain import inquiries
 from cache_ext.explain.explaining import explain_key
+from cache_ext.explain.invalidations import RECENT, REMEMBERED, SHOWN_NAMES, Invalidations
+from cache_ext.stats.reporting import report_of
 from tests.caches import connected
 from tests.waiting import until
 
@@ -201,3 +203,31 @@ def test_what_cannot_be_a_key_is_refused(pair):
     """As everywhere."""
     with pytest.raises(ConfigurationError):
         explain_key(pair[0], "a\x00")
+
+
+def test_the_stats_tell_recent_invalidations_of_all_processes(pair):
+    """Newest first, with who decided and why."""
+    with because("one"):
+        pair[0].invalidate_tags(TAG)
+    heard = pair[1].runtime.memory.invalidations
+    until(lambda: len(heard.recent()) == 1, "the other has heard of it")
+    with because("two"):
+        pair[1].delete(KEY)
+    told = report_of(pair[1]).recent_invalidations
+    assert [(each.what, each.names, each.reason) for each in told] == [
+        ("keys", (KEY,), "two"),
+        ("tags", (TAG,), "one"),
+    ]
+    assert {(each.host, each.pid, each.applied) for each in told} == {(*ME, True)}
+
+
+def test_what_is_remembered_is_bounded():
+    """In invalidations, in names, and in names that are shown of one."""
+    memory = Invalidations("me")
+    for number in range(RECENT + 1):
+        memory.note("tags", (f"t{number}",), UNKNOWN)
+    assert len(memory.recent()) == RECENT
+    memory.note("keys", [f"k{number}" for number in range(REMEMBERED + 1)], UNKNOWN)
+    assert memory.last("k0", ["t0"]) == {}
+    assert memory.last("k1", []).keys() == {"k1"}
+    assert (len(memory.recent()[0].names), memory.recent()[0].count) == (SHOWN_NAMES, REMEMBERED + 1)

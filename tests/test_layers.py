@@ -47,6 +47,7 @@ CACHE_EXT_ROWS = (
         "coherence.boots",
         "coherence.reasons",
         "explain.trails",
+        "explain.moments",
     ),
     (
         "limits.window",

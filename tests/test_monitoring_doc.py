@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import fields
 
+from cache_ext.explain.invalidations import Told
 from cache_ext.stats.members import Member
 from cache_ext.stats.recommendations import OF_REDIS, RULES
 from cache_ext.stats.redis_facts import RedisFacts
@@ -43,6 +44,7 @@ def test_what_lies_inside_a_field_is_named() -> None:
         ("backplane", Backplane),
         ("top_keys", Often),
         ("alerts", Finding),
+        ("recent_invalidations", Told),
         ("loads", Quantiles),
         ("minutes", Minute),
     ):

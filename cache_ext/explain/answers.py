@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from msgspec import Struct
 
 from cache_ext.explain.invalidations import Told
@@ -176,12 +174,3 @@ class RequestsTold(Struct, frozen=True):
     why: str | None
     requests: tuple[RequestTold, ...]
     answered: int
-
-
-def moment(unix: float) -> str:
-    """Return *unix*, seconds, as RFC 3339 says it, to the millisecond; "" if it cannot."""
-    try:
-        told = datetime.fromtimestamp(unix, UTC)
-    except (ValueError, OverflowError, OSError):
-        return ""
-    return told.isoformat(timespec="milliseconds").replace("+00:00", "Z")

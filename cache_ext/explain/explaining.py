@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from cache_ext.engine import TieredCache
 from cache_ext.entry import Entry
 from cache_ext.errors import PayloadError, StoreUnavailable
-from cache_ext.explain.answers import Answer, Copy, KeyTold, RequestsTold, Stored, TagState, moment
+from cache_ext.explain.answers import Answer, Copy, KeyTold, RequestsTold, Stored, TagState
 from cache_ext.explain.inquiries import PATIENCE
 from cache_ext.explain.invalidations import Told
 from cache_ext.explain.judging import state_of, tag_states
 from cache_ext.explain.memory import KEY, REQUEST
+from cache_ext.explain.moments import moment
 from cache_ext.keys import check_name, witness_of
 from cache_ext.stats.gathering import ask, members_of
 from cache_ext.stores.base import Versions
@@ -161,7 +162,7 @@ def _verdict(key: str, look: _Look, last: Mapping[str, Told], copies: Sequence[C
     if look.entry is not None and look.versions is not None:
         return state_of(key, look.entry, look.versions)
     told = last.get(key)
-    why = NEVER if told is None else f"nothing lies there: it was deleted at {moment(told.at)}"
+    why = NEVER if told is None else f"nothing lies there: it was deleted at {told.at}"
     if serving := sum(copy.serves for copy in copies):
         why += f"; {serving} processes serve a copy from L1"
     return "absent", why

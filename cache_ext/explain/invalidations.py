@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from cache_ext.coherence.messages import EVERYTHING, Message
 from cache_ext.coherence.reasons import By
+from cache_ext.explain.moments import moment
 
 RECENT = 100
 """Invalidations that are shown."""
@@ -29,7 +30,7 @@ class Told(Struct, frozen=True):
     """An invalidation.
 
     Args:
-        at: when this process did it or heard of it, Unix seconds.
+        at: when a process did it or heard of it, RFC 3339.
         what: it was aimed at.
         names: of these, 20 at most.
         count: how many there were.
@@ -38,7 +39,7 @@ class Told(Struct, frozen=True):
         applied: whether Redis was told at once; else it was queued.
     """
 
-    at: float
+    at: str
     what: What
     names: tuple[str, ...]
     count: int
@@ -79,7 +80,7 @@ class Invalidations:
 
     def note(self, what: What, names: Sequence[str], by: By, *, applied: bool = True) -> None:
         """Note that *what*, of these *names*, was invalidated just now."""
-        told = Told(self._clock(), what, tuple(names[:SHOWN_NAMES]), len(names), *by, applied=applied)
+        told = Told(moment(self._clock()), what, tuple(names[:SHOWN_NAMES]), len(names), *by, applied=applied)
         with self._lock:
             self._recent.append(told)
             if what == "everything":

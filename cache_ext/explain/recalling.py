@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cache_ext.coherence.reasons import By
-from cache_ext.explain.answers import ReadTold, RequestTold, moment
+from cache_ext.explain.answers import ReadTold, RequestTold
+from cache_ext.explain.moments import moment
 from cache_ext.explain.trails import Hit, Plain, Requests, Trail
 
 MOST = 20

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from cache_ext.explain.invalidations import Told
 from cache_ext.stats.members import Member
 from cache_ext.stats.redis_facts import RedisFacts
 
@@ -140,6 +141,7 @@ class Report(Struct, frozen=True):
         alerts: what is broken now, or about to be.
         recommendations: what could be better.
         minutes: the last hour, oldest first; the last is the minute under way.
+        recent_invalidations: newest first, as far as the process that was asked has heard of them.
     """
 
     at: float
@@ -160,3 +162,4 @@ class Report(Struct, frozen=True):
     alerts: tuple[Finding, ...] = ()
     recommendations: tuple[Finding, ...] = ()
     minutes: tuple[Minute, ...] = ()
+    recent_invalidations: tuple[Told, ...] = ()

@@ -53,6 +53,7 @@ def report_of(cache: TieredCache, setting_name: Callable[[str], str] = config_ke
         report,
         alerts=tuple(each for each in found if each.level is Level.ALERT),
         recommendations=tuple(each for each in found if each.level is Level.ADVICE),
+        recent_invalidations=cache.runtime.memory.invalidations.recent(),
     )
 
 

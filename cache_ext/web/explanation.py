@@ -9,7 +9,7 @@ import msgspec
 from flask import current_app
 
 from cache_ext.errors import ConfigurationError
-from cache_ext.explain.answers import Copy, KeyTold, RequestsTold, RequestTold, moment
+from cache_ext.explain.answers import Copy, KeyTold, RequestsTold, RequestTold
 from cache_ext.explain.explaining import explain_key, explain_request
 from cache_ext.explain.invalidations import Told
 from cache_ext.web.state import cache_of
@@ -68,7 +68,7 @@ def _copy(copy: Copy) -> str:
 
 def _told(told: Told) -> str:
     who = f" by {told.host}/{told.pid}" if told.host else ""
-    return f"{moment(told.at)}{who}, {told.what}: {told.reason or 'no reason given'}"
+    return f"{told.at}{who}, {told.what}: {told.reason or 'no reason given'}"
 
 
 def _request_lines(told: RequestsTold) -> Iterator[str]:
