@@ -117,12 +117,14 @@ def test_a_deleted_key_says_that_it_was(pair):
 
 def test_a_cleared_cache_blames_the_clearing(pair):
     """All was invalidated, so this was."""
+    pair[0].invalidate_tags(TAG)
     load(pair[0])
     with because("flushed"):
         pair[0].clear()
     until(lambda: pair[1].runtime.memory.invalidations.last(KEY, []), "the other has heard of it")
     told = explain_key(pair[1], KEY)
     assert (told.state, told.tags[0].verdict) == ("invalidated", "epoch replaced")
+    assert told.tags[0].last_invalidation == told.last_invalidation
     assert (told.last_invalidation.what, told.last_invalidation.reason) == ("everything", "flushed")
 
 
@@ -186,17 +188,19 @@ def test_without_a_backplane_nobody_is_asked(make_cache, redis_url):
     told = explain_key(cache, KEY)
     assert (told.complete, told.state) == (False, "fresh")
     assert told.incomplete_because == "this process alone is known: the backplane is switched off"
+    assert [copy.serves for copy in told.copies] == [False], "it asks Redis first"
 
 
 @pytest.mark.parametrize("names", [["q"], ["x", "key", "k"], ["x", "\x01"], ["x", "{}"], ["x", "[" * 9_999]])
 @pytest.mark.parametrize("kind", ["q", "a"])
-def test_nonsense_on_the_channel_harms_nobody(pair, redis_url, kind, names):
+def test_nonsense_on_the_channel_harms_nobody(pair, redis_url, caplog, kind, names):
     """Questions and answers that make no sense, or that nobody asked for, are dropped."""
     channel = pair[0].runtime.keyspace.channels[inquiries.CHANNEL]
     content = f"{kind}::0:".encode() + msgspec.msgpack.encode(names)
     with redis.Redis.from_url(redis_url) as client:
         assert client.publish(channel, content) == 2
     assert explain_key(pair[0], KEY).complete
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_what_cannot_be_a_key_is_refused(pair):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from cache_ext import MISS, CachePolicy
+from cache_ext.explain.explaining import explain_key
 from cache_ext.stats.reporting import report_of
 from cache_ext.transport.breaker import State
 from tests.caches import connected
@@ -47,6 +48,7 @@ def test_the_cache_works_with_the_permissions_in_the_docs(make_cache, own_redis_
         cache.runtime.stats.tick()
     told = report_of(one)
     assert (told.complete, len(told.processes), told.keys_share) == (True, 2, 1.0)
+    assert explain_key(one, "k").complete
     denied = own_redis_server.ask("ACL LOG")
     assert denied in (b"*0", b"*-1")
 

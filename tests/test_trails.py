@@ -1,0 +1,105 @@
+"""What a request's trail notes of its reads, and what it leaves out."""
+
+from __future__ import annotations
+
+import contextvars
+
+import pytest
+
+from cache_ext import CachePolicy
+from cache_ext.explain.trails import MAX_READS, Trail
+from tests.caches import connected
+
+POLICY = CachePolicy(ttl=60, name="fact")
+SECRET = CachePolicy(ttl=60, name="who", sensitive=True)
+
+
+@pytest.fixture
+def server_kind():
+    """Both kinds speak the same protocol."""
+    return "valkey"
+
+
+@pytest.fixture
+def trail():
+    """The trail of a request that begins now."""
+    return Trail("one", 0.0, "GET", "k")
+
+
+def noted(trail):
+    """Return key, cache, layer and outcome of each read, in order."""
+    return [read[:4] for read in trail.reads]
+
+
+def test_each_read_is_noted_with_where_it_came_from(make_cache, redis_url, trail):
+    """From the origin, from L2, from L1; alone and in a batch."""
+    one, other = (connected(make_cache(redis_url)) for _ in range(2))
+    with trail:
+        one.get_or_load("a", lambda: 1, policy=POLICY)
+        other.get_or_load("a", lambda: 1, policy=POLICY)
+        other.get_or_load("a", lambda: 1, policy=POLICY)
+        one.get_or_load_many(["a", "b"], lambda keys: dict.fromkeys(keys, 2), policy=POLICY)
+        one.get("never")
+    assert noted(trail) == [
+        ("a", "fact", "origin", "miss"),
+        ("a", "fact", "l2", "hit"),
+        ("a", "fact", "l1", "hit"),
+        ("a", "fact", "l1", "hit"),
+        ("b", "fact", "origin", "miss"),
+        ("never", "direct", "none", "miss"),
+    ]
+    assert trail.reasons == dict.fromkeys(("a", "b", "never"), "nothing lies there")
+    assert all(read.at > 0 for read in trail.reads)
+
+
+def test_a_failed_load_is_noted(make_cache, trail):
+    """As an error, of no layer."""
+    cache = make_cache()
+    with trail, pytest.raises(ZeroDivisionError):
+        cache.get_or_load("a", lambda: 1 // 0, policy=POLICY)
+    assert noted(trail) == [("a", "fact", "none", "error")]
+
+
+@pytest.mark.parametrize("url", ["memory", "redis"])
+def test_sensitive_reads_are_only_counted(make_cache, redis_url, trail, url):
+    """Misses and hits in either layer: neither key nor reason is noted."""
+    settings = {"secret_keys": ["s" * 32]}
+    one, other = (
+        connected(make_cache(redis_url, **settings)) if url == "redis" else make_cache(**settings)
+        for _ in range(2)
+    )
+    with trail:
+        for cache in (one, one, other):
+            cache.get_or_load("who:1", lambda: "alice", policy=SECRET, tags=["account:1"])
+        one.invalidate_tags("account:1")
+        one.get_or_load("who:1", lambda: "alice", policy=SECRET, tags=["account:1"])
+    assert (noted(trail), trail.hidden) == ([], 4)
+    assert "account:1" not in repr(trail.reasons)
+
+
+def test_what_is_noted_is_bounded(make_cache, redis_url, trail):
+    """Of more reads there is only how many there were."""
+    cache = connected(make_cache(redis_url))
+    keys = [f"k{number}" for number in range(MAX_READS + 5)]
+    with trail:
+        cache.get_or_load_many(keys, lambda keys: dict.fromkeys(keys, 1), policy=POLICY)
+    assert (len(trail.reads), trail.hidden, len(trail.reasons)) == (MAX_READS, 5, MAX_READS)
+
+
+def test_nothing_is_noted_once_the_request_is_over(make_cache, trail):
+    """What was begun for it and goes on keeps its context, and does not speak for it."""
+    cache = make_cache()
+    with trail:
+        context = contextvars.copy_context()
+    context.run(cache.get_or_load, "a", lambda: 1, policy=POLICY)
+    cache.get_or_load("b", lambda: 1, policy=POLICY)
+    assert (trail.reads, trail.reasons) == ([], {})
+
+
+def test_redis_that_is_away_is_why(make_cache, own_redis_server, trail):
+    """A read that could not ask says so."""
+    cache = connected(make_cache(own_redis_server.url, timeout=0.5))
+    own_redis_server.kill()
+    with trail:
+        cache.get_or_load("a", lambda: 1, policy=POLICY)
+    assert trail.reasons["a"].startswith("Redis was not asked: ")
