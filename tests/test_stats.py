@@ -16,7 +16,7 @@ from cache_ext.stats import keys
 from cache_ext.stats.keys import count_keys
 from cache_ext.stats.own import BUCKET
 from cache_ext.stats.report import CacheStats
-from cache_ext.stats.reporting import report_of
+from cache_ext.stats.reporting import hottest, report_of
 from cache_ext.stores.walking import Sizes
 from tests.caches import all_at_once, begin, connected, due
 from tests.waiting import until
@@ -440,3 +440,23 @@ def test_an_open_circuit_is_an_alert(make_cache: Callable[..., TieredCache], own
     assert "redis_away" in [each.rule for each in report_of(cache).alerts]
     own_redis_server.start()
     until(lambda: report_of(cache).alerts == (), "all is well")
+
+
+def test_what_was_hot_is_known_when_those_who_read_it_are_gone(
+    make_cache: Callable[..., TieredCache], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute that is over, and the one in which a process ends, count for whoever comes within the hour."""
+    cache, other = (connected(make_cache(redis_url)) for _ in range(2))
+    stats = cache.runtime.stats
+    now = stats._minute()
+    for ago, tag, reads in ((7, "pair:A", 30), (6, "pair:B", 20), (6, "pair:A", 3)):
+        monkeypatch.setattr(stats, "_minute", lambda ago=ago: now - ago)
+        stats.tick()
+        for _ in range(reads):
+            cache.get_or_load(tag, lambda: 1, policy=PRICE, tags=(tag,))
+        stats.tick()  # as each second
+    assert "pair:B" not in hottest(other)
+    cache.close()
+    assert hottest(other) == {"pair:A": 33, "pair:B": 20}
+    assert list(hottest(other)) == ["pair:A", "pair:B"]
+    assert hottest(make_cache()) == {}

@@ -8,8 +8,10 @@ from cache_ext.stats.durations import Durations
 from cache_ext.tally import Reads, Tally
 
 Field = tuple[str, ...]
-"""What is counted: a kind (READS, EVENTS, LOADS, TRIPS), and the labels of that kind."""
+"""What is counted: a kind (READS, EVENTS, LOADS, TRIPS, HOT), and the labels of that kind."""
 READS, EVENTS, LOADS, TRIPS = "read", "event", "load", "trip"
+HOT = "hot"
+"""About how often a tag was read in a minute, of those that were read most in it."""
 EVICTED, REFRESHED, COALESCED = "evicted", "refreshed", "coalesced"
 """Kinds of events."""
 MOST_FAMILIES = 1_000

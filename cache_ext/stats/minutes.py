@@ -43,12 +43,16 @@ class Minutes:
         """Count what was added to *totals* since the last time in *minute*."""
         added = {field: count - self._last.get(field, 0) for field, count in totals.items()}
         self._last = totals
-        if added := {field: count for field, count in added.items() if count > 0}:
-            self.mine.setdefault(minute, Counter()).update(added)
-            self._waiting.setdefault(minute, Counter()).update(added)
+        self.add(minute, {field: count for field, count in added.items() if count > 0})
         for known in (self.mine, self._waiting):
             for old in [each for each in known if abs(minute - each) > HOUR]:  # or the clock was set
                 del known[old]
+
+    def add(self, minute: int, counts: Mapping[Field, int]) -> None:
+        """Count *counts* in *minute*."""
+        if counts:
+            self.mine.setdefault(minute, Counter()).update(counts)
+            self._waiting.setdefault(minute, Counter()).update(counts)
 
     def packets(self) -> tuple[Packet, ...]:
         """Return what is to be told now: what was and may not have arrived, else what came since."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from cache_ext.entry import new_stamp
 from cache_ext.keys import KeySpace
-from cache_ext.stats.counts import READS, Counts, Field
+from cache_ext.stats.counts import HOT, READS, Counts, Field
 from cache_ext.stats.members import Member, encode
 from cache_ext.stats.minutes import MINUTE, Minutes, Packet
 from cache_ext.stats.sampling import Sampler
@@ -100,6 +100,8 @@ class OwnStats:
     def leave(self) -> None:
         """Tell what is left to tell, and that this process ends. Raises StoreUnavailable."""
         if self._gateway is not None:
+            with self._lock:
+                self._note_hot(self._minute(), 0)
             self.tick()
             with self._lock:
                 self._gateway.run_aside([self._presence(b"")])
@@ -117,12 +119,21 @@ class OwnStats:
 
     def _note(self) -> None:
         self._minutes.note(self._counts.totals(), self._minute())
-        self._sampler.tick(self._minute())
+        ended = self._sampler.tick(self._minute())
+        if ended is not None:
+            self._note_hot(ended, 1)
+
+    def _note_hot(self, minute: int, ago: int) -> None:
+        """Count what was read most in *minute*, so that it is known when this process is gone."""
+        tags = self._sampler.tags(ago, self._reads(minute))
+        self._minutes.add(minute, {(HOT, tag): reads for tag, reads in tags.items() if reads})
+
+    def _reads(self, minute: int) -> int:
+        counts = self._minutes.mine.get(minute, Counter[Field]())
+        return sum(count for field, count in counts.items() if field[0] == READS)
 
     def _myself(self) -> Member:
-        lately = [self._minutes.mine.get(self._minute() - ago, Counter[Field]()) for ago in (0, 1)]
-        reads = sum(count for counts in lately for field, count in counts.items() if field[0] == READS)
-        top = self._sampler.top(reads)
+        top = self._sampler.top(self._reads(self._minute()) + self._reads(self._minute() - 1))
         return replace(self._describe(), top_keys=top.keys, top_tags=top.tags)
 
     def _minute(self) -> int:

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from cache_ext.engine import TieredCache
 from cache_ext.errors import StoreUnavailable
 from cache_ext.settings import CONFIG_PREFIX
+from cache_ext.stats.counts import HOT
 from cache_ext.stats.gathering import PATIENCE, Gathered, gather, of_this_process
 from cache_ext.stats.keys import KeyCounts, by_cache, key_counts
 from cache_ext.stats.members import Member
+from cache_ext.stats.minutes import HOUR
 from cache_ext.stats.recommendations import findings
 from cache_ext.stats.redis_facts import RedisFacts, redis_facts
 from cache_ext.stats.report import Backplane, Level, Often, Report
@@ -55,6 +57,18 @@ def report_of(cache: TieredCache, setting_name: Callable[[str], str] = config_ke
         recommendations=tuple(each for each in found if each.level is Level.ADVICE),
         recent_invalidations=cache.runtime.memory.invalidations.recent(),
     )
+
+
+def hottest(cache: TieredCache) -> dict[str, int]:
+    """Return the tags that were read most in the last hour, most read first, and about how often.
+
+    Processes that have ended count; the minute that is under way does not. Raises StoreUnavailable.
+    """
+    if cache.gateway is None:
+        return {}
+    hour = gather(cache.gateway, cache.runtime.keyspace).windows[HOUR]
+    tags = {field[1:]: count for field, count in hour.items() if field[0] == HOT}
+    return {tag: count for (tag,), count in Counter(tags).most_common()}
 
 
 def _known(cache: TieredCache) -> _Known:

@@ -107,16 +107,34 @@ class Sampler:
         setattr(owner, method, getattr(owner, method) if made is None else made.__get__(owner))
         self._watched.append(_Watched(weakref.ref(owner), method, look))
 
-    def tick(self, minute: int) -> None:
-        """Begin to look, in *minute*; what was seen in those before the last is forgotten."""
+    def tick(self, minute: int) -> int | None:
+        """Begin to look, in *minute*; what was seen in those before the last is forgotten.
+
+        Returns:
+            The minute that has ended with that, if one has.
+        """
+        ended = None
         with self._lock:
             if minute != self._number:
-                self._number = minute
+                ended, self._number = self._number, minute
                 self._minutes = (_Minute(), self._minutes[0])
             self._left = BURST
             if not self._restore:
                 for watched in self._watched:
                     self._replace(watched)
+        return ended
+
+    def tags(self, ago: int, reads: int) -> dict[str, int]:
+        """Return the tags that were read most in one minute.
+
+        Args:
+            ago: 0 the minute under way, 1 the one before.
+            reads: that there were in it, seen or not.
+        """
+        with self._lock:
+            minute = self._minutes[ago]
+            seen, counts = minute.reads, Counter(minute.tags.counts())
+        return _scaled(counts, max(reads, seen) / max(seen, 1))
 
     def top(self, reads: int) -> Top:
         """Return what was read most.
