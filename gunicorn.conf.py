@@ -101,8 +101,9 @@ def post_worker_init(worker: Any) -> None:
     services = services_of(worker.wsgi)
     services.start()
     _see_to_database(worker, services.access.database.prepare)
-    services.retraining.belong_to(os.getppid())
+    services.launcher.belong_to(os.getppid())
     if _settings.cache_warming_enabled:
+        services.warming.begin()
         services.retraining.begin_first()
     gc.collect()
     gc.freeze()  # what is here stays; looking through it over and over took a tenth of the application's time

@@ -12,14 +12,13 @@ from cache_ext import CachePolicy, Outcome
 from shivx.accounts.offload import off_hub
 from shivx.errors import InvalidParameter
 from shivx.indicators.rendering import render_correlation, render_indicators, render_listing
-from shivx.indicators.specs import MAX_NAMES, MAX_SPEC_CHARACTERS, Spec, parse_specs
+from shivx.indicators.specs import MAX_NAMES, MAX_SPEC_CHARACTERS, USUAL, Spec, parse_specs
 from shivx.services import Answer
 from shivx.services.history import SERIES
 from shivx.wiring import Services, services_of
 
 indicators = Blueprint("indicators", __name__, url_prefix="/api/indicators")
 
-USUAL = "rsi:14,macd:12:26:9,bbands:20:2"
 MAX_CORRELATED = 50
 MAX_WINDOW = 1000
 LISTING = CachePolicy(ttl=3600, name="indicator_listing")

@@ -108,7 +108,7 @@ def retrain_model(name: str) -> Response:
 def get_job(job: str) -> Response:
     """Return how far a training is, what it found, or why it failed."""
     Query(request.environ).finish()
-    found = _services().retraining.jobs.get(job)
+    found = _services().launcher.jobs.get(job)
     record("admin.read", Recorded.READ)
     return _told(found)
 
@@ -119,7 +119,7 @@ def cancel_job(job: str) -> Response:
     """Cancel a training unless it has ended, or is putting its version in place; return what became of it."""
     Query(request.environ).finish()
     with audited_change("models.cancel", job):
-        return _told(_services().retraining.jobs.cancel(job))
+        return _told(_services().launcher.jobs.cancel(job))
 
 
 def _told(job: Job) -> Response:

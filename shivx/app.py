@@ -29,6 +29,7 @@ from shivx.identity import Tier
 from shivx.logs import set_up_logs
 from shivx.ml.commands import model_commands
 from shivx.redaction import Redactor, secrets_of
+from shivx.warming.command import add_warm_command
 from shivx.wiring import wire
 
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
     app.cli.add_command(model_commands())
+    add_warm_command(app)
     audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
     front = open_front(app.wsgi_app, services.cache, answer_outside, services.cdn)

@@ -19,6 +19,7 @@ from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.environment import PREFIX
 from shivx.invalidation_rules import InvalidationRules
+from shivx.jobs.launching import Launcher
 from shivx.jobs.store import Jobs
 from shivx.ml.registry import Registry
 from shivx.ml.retraining import Retraining
@@ -36,6 +37,7 @@ from shivx.services import (
 from shivx.sessions import open_sessions
 from shivx.sources import build_providers
 from shivx.state import open_state
+from shivx.warming.starting import Warming
 
 EXTENSION_KEY = "shivx"
 """Where the application keeps its `Services`: ``app.extensions["shivx"]``."""
@@ -65,7 +67,9 @@ class Services:
     audit: Audit
     sessions: Sessions
     rules: InvalidationRules
+    launcher: Launcher
     retraining: Retraining
+    warming: Warming
     cdn: Cdn | None = None
 
     @property
@@ -80,6 +84,7 @@ class Services:
 
     def close(self) -> None:
         """Let loads under way end, stop the threads, close the connections to Redis and the database."""
+        self.warming.close()
         self.retraining.close()
         self.limiter.close()
         self.state.close()
@@ -116,6 +121,7 @@ def wire(app: Flask, settings: Settings) -> Services:
     audit = _audit(settings, access)
     predictions = _predictions(settings, cache, market, candles, policies)
     cdn = open_cdn(settings, cache)
+    launcher = Launcher(Jobs(state.gateway, settings.cache_namespace))
     services = Services(
         settings,
         cache,
@@ -131,7 +137,9 @@ def wire(app: Flask, settings: Settings) -> Services:
         audit,
         sessions,
         rules,
-        Retraining(Jobs(state.gateway, settings.cache_namespace), predictions.sessions.registry),
+        launcher,
+        Retraining(launcher, predictions.sessions.registry),
+        Warming(launcher),
         cdn,
     )
     app.extensions[EXTENSION_KEY] = services

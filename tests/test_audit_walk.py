@@ -108,7 +108,7 @@ def reads(site: Site) -> int:
 def test_every_route_that_shows_admins_something_is_counted(site: Site) -> None:
     """Once for each look, whoever added the route."""
     root, job = log_in(site), new_id("direction")
-    site.services.retraining.jobs.begin(job)
+    site.services.launcher.jobs.begin(job)
     paths = [
         rule.rule.replace("<job>", job)
         for rule in site.app.url_map.iter_rules()

@@ -18,6 +18,7 @@ from shivx.wiring import services_of
 CHANGES: Mapping[str, str] = {
     "cache flush": "cache.flush",
     "cache invalidate": "cache.invalidate",
+    "cache warm": "cache.warm",
     "accounts create": "accounts.create",
     "accounts disable": "accounts.disable",
     "accounts passwd": "accounts.passwd",

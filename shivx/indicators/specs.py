@@ -39,6 +39,8 @@ MAX_CANDLES = 5000
 """Candles that one value may be made of, at most."""
 MAX_PERIOD = 1000
 """The largest whole number that a parameter, most often a number of candles, may be."""
+USUAL = "rsi:14,macd:12:26:9,bbands:20:2"
+"""What is computed for who names nothing."""
 MAX_NAMES = 50
 MAX_SPEC_CHARACTERS = 96
 """Longer than any function with all of its parameters."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 
 from cache_ext.errors import StoreUnavailable
 from shivx.accounts.offload import later, off_hub
 from shivx.errors import Conflict, UnknownModel
+from shivx.jobs.launching import Launcher
 from shivx.jobs.record import Job
-from shivx.jobs.starting import start
-from shivx.jobs.store import Jobs, new_id
 from shivx.ml.kinds import MODELS
 from shivx.ml.registry import Registry, RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
 PROGRAM = "shivx.ml.train"
+WARMING = "warm"
+"""What goes first: it is short, and loads what trainings read."""
 LOOK_SECONDS = 3.0
 AGAIN_SECONDS = 300.0
 """After which a first training that failed is tried again."""
@@ -28,19 +28,14 @@ class Retraining:
     """Starts the processes that train.
 
     Args:
-        jobs: where they are known.
+        launcher: starts them.
         registry: what they fill.
     """
 
-    def __init__(self, jobs: Jobs, registry: Registry) -> None:
-        self.jobs = jobs
+    def __init__(self, launcher: Launcher, registry: Registry) -> None:
+        self._launcher = launcher
         self._registry = registry
-        self._service = os.getpid()
         self._closed = threading.Event()
-
-    def belong_to(self, service: int) -> None:
-        """Let what is started end with the process *service*; if this is never said, with this process."""
-        self._service = service
 
     def start(self, name: str) -> Job:
         """Start a training of the model *name*.
@@ -52,14 +47,7 @@ class Retraining:
         """
         if name not in MODELS:
             raise UnknownModel(f"there is no model {name!r} that is trained; {', '.join(MODELS)}")
-        job = new_id(name)
-        self.jobs.begin(job)
-        try:
-            start(PROGRAM, name, "--job", job, "--service", str(self._service))
-        except OSError as error:
-            self.jobs.fail(job, f"no process could be started: {error.strerror}")
-            raise
-        return self.jobs.get(job)
+        return self._launcher.launch(name, PROGRAM, name)
 
     def begin_first(self) -> None:
         """Train what has no version yet, one model after the other, while this process serves.
@@ -84,11 +72,12 @@ class Retraining:
             self._closed.wait(LOOK_SECONDS)
 
     def _start_one(self, untrained: list[str]) -> None:
-        """Start the training of the first model that nobody has tried lately, unless one runs."""
-        if any(self.jobs.running(name) for name in untrained):
+        """Start the training of the first model that nobody tried lately, unless one runs, or warming."""
+        jobs = self._launcher.jobs
+        if any(jobs.running(thing) for thing in (WARMING, *untrained)):
             return
         for name in untrained:
-            if self.jobs.claim(name, AGAIN_SECONDS):
+            if jobs.claim(name, AGAIN_SECONDS):
                 log.info("the model %s has no version yet: training the first", name)
                 with contextlib.suppress(Conflict):
                     self.start(name)

@@ -37,8 +37,8 @@ def main() -> int:
     try:
         services.start()  # before a signal can come in its midst
         if options.job is None:
-            services.retraining.jobs.begin(job)
-        report = Report(services.retraining.jobs, job, options.service)
+            services.launcher.jobs.begin(job)
+        report = Report(services.launcher.jobs, job, options.service)
         with report.telling() as done:
 
             def tell(share: float, step: str) -> None:

@@ -1,0 +1,1 @@
+"""Loading ahead of clients: the pairs that are set, and those that were asked for most in the last hour."""
