@@ -79,7 +79,7 @@ def when_ready(server: Any) -> None:
     note = " (a simulated market: no real prices)" if "simulated" in _settings.market_source else ""
     print(  # noqa: T201
         f"\nShivX serves {origin}{note} on {url}\n"
-        f"  try     curl -i {url}/api/market/price/SOL-USDC\n"
+        f"  try     curl -i {url}/api/market/price/ADA-USDC\n"
         f"  health  {url}/api/admin/cache/health   numbers  {url}/metrics\n"
         f"  docs    README.md and docs/; the dashboard is not built yet\n",
         flush=True,

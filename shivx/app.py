@@ -18,6 +18,7 @@ from blueprints.ml import ml
 from blueprints.noted import note_views, noting_refusals
 from blueprints.operations import measure_requests, operations
 from blueprints.rights import guard
+from blueprints.warming import warming
 from shivx.accounts.commands import account_commands, database_commands
 from shivx.audit.shell import audit_commands
 from shivx.config import Settings
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(events)
     app.register_blueprint(operations)
     app.register_blueprint(admin)
+    app.register_blueprint(warming)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
     app.cli.add_command(model_commands())

@@ -23,6 +23,7 @@ READS = {"GET", "HEAD", "OPTIONS"}
 CHANGES: dict[tuple[str, str], tuple[Any, str]] = {
     ("POST", "/api/admin/cache/invalidate"): ({"tags": ["t"]}, "cache.invalidate"),
     ("POST", "/api/admin/cache/flush"): ({"reason": "a bad deploy"}, "cache.flush"),
+    ("POST", "/api/admin/cache/warm"): ({"pairs": ["BTC-USDC"]}, "cache.warm"),
     ("POST", "/api/auth/keys"): ({"name": "bot"}, "keys.create"),
     ("DELETE", "/api/auth/keys/<int:key>"): (None, "keys.revoke"),
     ("POST", "/api/events"): ({"type": "token_updated", "symbol": "BTC"}, "events.post"),
@@ -69,10 +70,10 @@ def test_every_route_that_changes_something_is_recorded(
         "CACHE_NAMESPACE": namespace,
         "INSTANCE_DIR": str(tmp_path),
     }.items():
-        monkeypatch.setenv(f"SHIVX_{name}", value)  # for the process that trains
+        monkeypatch.setenv(f"SHIVX_{name}", value)  # for the processes of jobs
     assert changing(site) == CHANGES.keys() | COUNTED.keys()
     root = log_in(site)
-    made = job = ""
+    made, jobs = "", []
     for (method, rule), (body, action) in CHANGES.items():
         (session,) = root.get("/api/auth/sessions").json["sessions"]
         path = rule.replace("<session>", session["id"]).replace("<name>", "direction")
@@ -82,11 +83,12 @@ def test_every_route_that_changes_something_is_recorded(
         answer = root.open(path, method=method, json=body)
         assert 200 <= answer.status_code < 300, (path, answer.text)
         made = (answer.json or {}).get("id", made)
-        job = made if rule.endswith("retrain") else job
+        jobs += [made] if answer.status_code == 202 and "Location" in answer.headers else []
         assert told(site) == [*before, (action, "intended"), (action, "done")], path
+    assert len(jobs) == 2
     until(
-        lambda: not any(f"--job {job}" in each.command for each in processes()),
-        "the training has ended",
+        lambda: not any(f"--job {job}" in each.command for each in processes() for job in jobs),
+        "the warming and the training have ended",
         PATIENCE,
     )
 

@@ -73,8 +73,8 @@ def answers(port: int) -> bool:
 
 
 def price(port: int) -> str:
-    """Do as the README says; return X-Cache."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/market/price/SOL-USDC")
+    """Do as the README says, for a pair that is not warmed; return X-Cache."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/market/price/ADA-USDC")
     with DIRECT.open(request, timeout=END_SECONDS) as response:
         return response.headers["X-Cache"]
 

@@ -43,7 +43,6 @@ def warm(pairs: str | None, as_json: bool) -> None:
         targets = _targets(services, pairs)
         with click.progressbar(length=STEPS_SHOWN, label="warming", file=sys.stderr) as bar:
 
-
             def tell(share: float) -> None:
                 bar.update(int(share * STEPS_SHOWN) - bar.pos)
 

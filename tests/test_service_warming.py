@@ -1,0 +1,127 @@
+"""Warming in the running service: once for all workers that start, while they serve; and as a job."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from shivx.jobs.record import Status
+from tests.accounts_stage import PASSWORD
+from tests.model_stage import activate
+from tests.servers import RunningServer
+from tests.service import Answer, GunicornService
+from tests.waiting import until
+
+pytestmark = pytest.mark.service
+
+WORKERS = 2
+WARM = 120.0  # seconds: some on an idle machine, and the process gives way on a busy one
+PATHS = (
+    "/api/market/price/{}",
+    "/api/market/orderbook/{}",
+    "/api/market/ohlcv/{}",
+    "/api/indicators/{}",
+    "/api/ml/predict/{}",
+)
+SECRET = "warming-tests-secret-of-32-characters-or-more"
+
+
+@pytest.fixture
+def server_kind() -> str:
+    """Which server keeps it makes no difference."""
+    return "valkey"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with both models trained."""
+    for name, probabilities in (("direction", (0.2, 0.3, 0.5)), ("volatility", (0.5, 0.3, 0.2))):
+        activate(tmp_path, name, probabilities)
+    return tmp_path
+
+
+@pytest.fixture
+def service(redis_server: RunningServer, models: Path) -> Iterator[GunicornService]:
+    """A service that warms when it starts, on a slow exchange, with facts that stay long enough to be met."""
+    env = {
+        "SHIVX_REDIS_URL": redis_server.url,
+        "SHIVX_SECRET_KEYS": SECRET,
+        "SHIVX_MODEL_DIR": str(models),
+        "SHIVX_CACHE_WARMING_ENABLED": "true",
+        "SHIVX_WARM_PAIRS": "BTC-USDC,SOL-USDC",
+        "SHIVX_SIMULATED_LATENCY": "0.2",
+        "SHIVX_CACHE_MARKET_PRICE_TTL": "600",
+        "SHIVX_CACHE_ORDERBOOK_TTL": "600",
+    }
+    with GunicornService(workers=WORKERS, env=env) as started:
+        yield started
+
+
+def jobs(server: RunningServer) -> list[dict[bytes, bytes]]:
+    """Return the records of all warmings."""
+    with redis.Redis.from_url(server.url) as client:
+        return [client.hgetall(key) for key in client.scan_iter(match="*:job:warm-*")]
+
+
+def is_over(server: RunningServer) -> bool:
+    """Tell whether a warming has ended well."""
+    return [found[b"status"] for found in jobs(server)] == [Status.SUCCEEDED.value.encode()]
+
+
+def test_the_first_client_of_a_service_hits(service: GunicornService, redis_server: RunningServer) -> None:
+    """One worker of two has it done, in a process of its own; who asks either is answered from the cache.
+
+    That the service is ready was seen before: it does not wait for it.
+    """
+    until(lambda: is_over(redis_server), "it is warm", WARM)
+    result = json.loads(jobs(redis_server)[0][b"result"])
+    assert (result["pairs"], result["loaded"], result["skipped"], result["failed"]) == (2, 12, 0, [])
+    for pair in ("BTC-USDC", "SOL-USDC"):
+        for path in PATHS:
+            answer = service.get(path.format(pair))
+            assert (answer.status, answer.headers["X-Cache"]) == (200, "HIT"), path
+    assert service.get("/api/market/price/ETH-USDC").headers["X-Cache"] == "MISS"
+
+
+def test_an_admin_has_pairs_warmed(service: GunicornService, redis_server: RunningServer) -> None:
+    """202 and a job that any worker tells of; what is no pair is refused, and a second one meanwhile."""
+    until(lambda: is_over(redis_server), "it is warm", WARM)
+    words = ("flask", "--app", "wsgi", "accounts")
+    service.run(*words, "create", "root", "--tier=admin", "--password-stdin", stdin=PASSWORD)
+    told = service.run(*words, "keys", "create", "root", "--name=k", "--scope=admin").stdout
+    found = re.search(r"shx_\S+", told)
+    assert found is not None
+    headers = {"X-API-Key": found[0], "Content-Type": "application/json"}
+
+    def warm(body: str) -> Answer:
+        return service.send("POST", "/api/admin/cache/warm", body.encode(), headers)
+
+    assert [warm(body).status for body in ('{"pairs": ["BTC"]}', '{"pairs": []}', '{"pear": 1}')] == [400] * 3
+    begun = warm('{"pairs": ["ETH-USDC", "NO-PAIR"]}')
+    assert begun.status == 202
+    second = warm("")
+    assert (second.status, json.loads(second.body)["code"]) == (409, "conflict")
+    path = begun.headers["Location"]
+
+    def job() -> dict[str, object]:
+        told: dict[str, object] = json.loads(service.get(path, headers).body)
+        return told
+
+    until(lambda: job()["status"] not in ("queued", "running"), "it has ended", WARM)
+    assert job() | {"result": None} == {
+        "id": path.rpartition("/")[2],
+        "status": "succeeded",
+        "progress": 1.0,
+        "result": None,
+        "error": None,
+    }
+    failure = {"source": "simulated", "pair": "NO-PAIR", "step": "prices"}
+    result = job()["result"]
+    assert isinstance(result, dict)
+    assert [each | {"error": ""} for each in result["failed"]] == [failure | {"error": ""}]
+    assert service.get("/api/indicators/ETH-USDC").headers["X-Cache"] == "HIT"
