@@ -121,7 +121,6 @@ def wire(app: Flask, settings: Settings) -> Services:
     audit = _audit(settings, access)
     predictions = _predictions(settings, cache, market, candles, policies)
     cdn = open_cdn(settings, cache)
-    launcher = Launcher(Jobs(state.gateway, settings.cache_namespace))
     services = Services(
         settings,
         cache,
@@ -137,9 +136,7 @@ def wire(app: Flask, settings: Settings) -> Services:
         audit,
         sessions,
         rules,
-        launcher,
-        Retraining(launcher, predictions.sessions.registry),
-        Warming(launcher),
+        *_work(state, settings, predictions),
         cdn,
     )
     app.extensions[EXTENSION_KEY] = services
@@ -165,6 +162,14 @@ def _predictions(
     features = FeatureService(cache, candles, policies)
     models = Models(Registry(settings.model_dir))
     return PredictionService(cache, market, features, models, policies)
+
+
+def _work(
+    state: TieredCache, settings: Settings, predictions: PredictionService
+) -> tuple[Launcher, Retraining, Warming]:
+    """Return what starts long work in processes of its own."""
+    launcher = Launcher(Jobs(state.gateway, settings.cache_namespace))
+    return launcher, Retraining(launcher, predictions.sessions.registry), Warming(launcher)
 
 
 def _audit(settings: Settings, access: Access) -> Audit:
