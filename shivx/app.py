@@ -9,6 +9,8 @@ from blueprints.admin import admin
 from blueprints.audited import denials_to
 from blueprints.auth import auth, guard_sessions
 from blueprints.costs import COSTS, VIEW_LIMITS, CostTable, limit_views
+from blueprints.dashboard import dashboard_of
+from blueprints.entrance.pages import Entrance, login_page
 from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.events import events
 from blueprints.indicators import indicators
@@ -51,7 +53,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     note_views(app)
     guard(app)
     guard_sessions(app)
-    for blueprint in (market, indicators, ml, auth, keys, events, operations, admin, warming):
+    pages = (login_page(Entrance()), dashboard_of(app))
+    for blueprint in (market, indicators, ml, auth, keys, events, operations, admin, warming, *pages):
         app.register_blueprint(blueprint)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())

@@ -17,6 +17,7 @@ from cache_ext.testing import CountingOrigin, FakeClock
 from cache_ext.transport.connection import RedisGateway
 from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url, upgrade
 from tests.attack_stage import Fortress, fortress
+from tests.browser import Browser, Tab, chromium, tabs
 from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
@@ -324,6 +325,23 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         pytest.skip(str(absent))
     yield disk
     disk.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for the tests of one file."""
+    try:
+        with chromium() as running:
+            yield running
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Open tabs: ``open_tab(service.url, size=(360, 740))``; what goes wrong in one fails the test."""
+    with tabs(browser) as open_one:
+        yield open_one
 
 
 @pytest.fixture(scope="session")

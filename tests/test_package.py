@@ -48,11 +48,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_the_library_alone(installed: Path) -> None:
-    """Of this repository only cache_ext is in it, its scripts and its type marker too."""
+    """Of this repository only cache_ext is in it, with its scripts, its pages and its type marker."""
     assert [found.name for found in installed.iterdir() if found.suffix != ".dist-info"] == ["cache_ext"]
     in_tree = {path.name for path in (ROOT / "cache_ext" / "lua").glob("*.lua")}
     assert {path.name for path in (installed / "cache_ext" / "lua").glob("*.lua")} == in_tree
     assert (installed / "cache_ext" / "py.typed").exists()
+    pages = Path("cache_ext/dashboard/files")
+    shown = {path.relative_to(ROOT) for path in (ROOT / pages).rglob("*") if path.is_file()}
+    assert {path.relative_to(installed) for path in (installed / pages).rglob("*") if path.is_file()} == shown
 
 
 def test_library_runs_without_the_service(installed: Path) -> None:

@@ -164,6 +164,7 @@ def test_an_hour_is_told_by_the_minute(
     for layer in ("l1", "l2"):
         assert sum(each.hits[layer] for each in minutes) == total.hits[layer]
     assert sum(each.load_seconds_saved for each in minutes) == pytest.approx(total.load_seconds_saved)
+    assert told[now].load_seconds == pytest.approx(0.2, rel=0.2)
     assert told[now - 5].load_seconds_saved == pytest.approx(0.8, rel=0.2)
 
 

@@ -63,6 +63,7 @@ class Minute(Struct, frozen=True):
 
     Args:
         at: when it began, Unix seconds.
+        load_seconds: that the origin worked.
         redis_reads: how long reads of Redis took.
     """
 
@@ -73,6 +74,7 @@ class Minute(Struct, frozen=True):
     stale: int
     errors: int
     loads: Quantiles
+    load_seconds: float
     load_seconds_saved: float
     redis_reads: Quantiles
 

@@ -113,7 +113,7 @@ class Sums:
         )
 
     def _minute(self, tables: Tables, at: float) -> Minute:
-        reads = _sum(tables.reads.values())
+        reads, loads = _sum(tables.reads.values()), _sum(tables.loads.values())
         return Minute(
             at=at,
             reads=sum(reads.values()),
@@ -121,7 +121,8 @@ class Sums:
             misses=_outcomes(reads, "miss"),
             stale=_outcomes(reads, "stale"),
             errors=_outcomes(reads, "error"),
-            loads=quantiles(_sum(tables.loads.values())),
+            loads=quantiles(loads),
+            load_seconds=round(total(loads), 3),
             load_seconds_saved=self._saved(tables, tables.caches),
             redis_reads=quantiles(tables.trips["read"]),
         )

@@ -1,0 +1,1 @@
+"""A page that shows how a cache is, for any Flask application."""
