@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shivx import numbers_folder
+from shivx import draining, numbers_folder
 from shivx.config import Settings
 from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
 from shivx.errors import ConfigurationError, DatabaseUnavailable
@@ -43,7 +43,8 @@ threads = 16  # per worker, if --worker-class gthread is chosen
 worker_connections = 1000
 keepalive = 65  # seconds; longer than balancers keep theirs, so that it is they who close
 timeout = 60
-graceful_timeout = max(1, round(_settings.drain_seconds))
+LEAST_GRACE = 5
+graceful_timeout = max(LEAST_GRACE, round(_settings.drain_seconds))  # of requests under way after the drain
 # No header makes a request another here: ProxyFix reads what proxies say, as SHIVX_TRUSTED_PROXIES counts.
 forwarded_allow_ips, forwarder_headers, secure_scheme_headers = "", "", {}
 control_socket_disable = True  # gunicorn 27 would open one in the home folder, the same for all checkouts
@@ -70,6 +71,8 @@ def on_starting(server: Any) -> None:
 def when_ready(server: Any) -> None:
     """Drop the numbers of masters that are gone, and tell the newcomer what to do next."""
     server.handle_hup = partial(_reload_if_right, server, server.handle_hup)
+    server.handle_term = partial(_drain, server, server.handle_term)
+    draining.end(_settings.instance_dir)  # of an earlier master that had the same number
     _hold_embedded(server)
     for left in _run.glob("metrics-*"):
         if left == _metrics or not _is_alive(left):  # ours: of an earlier master that had the same number
@@ -136,6 +139,7 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
+    draining.end(_settings.instance_dir)
     numbers_folder.remove(_metrics)
 
 
@@ -157,6 +161,20 @@ def _see_to_database(worker: Any, prepare: Callable[[], None]) -> None:
         sys.exit(WORKER_BOOT_ERROR)
     except DatabaseUnavailable as error:
         worker.log.warning("%s; accounts and API keys have to wait for it", error)
+
+
+def _drain(server: Any, end: Callable[[], None]) -> None:
+    """Serve on for the time of the drain, telling balancers so, and then *end*; told twice, at once."""
+    if _settings.drain_seconds <= 0 or draining.is_begun(_settings.instance_dir):
+        end()
+    try:
+        draining.begin(_settings.instance_dir)
+    except OSError as error:
+        server.log.warning("not drained, since nobody can be told: %s", error)
+        end()
+    server.log.info("Draining for %s s", _settings.drain_seconds)
+    signal.signal(signal.SIGALRM, lambda *_: server.SIG_QUEUE.put_nowait(signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, _settings.drain_seconds)
 
 
 def _reload_if_right(server: Any, reload: Callable[[], None]) -> None:

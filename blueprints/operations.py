@@ -23,6 +23,7 @@ from cache_ext.addresses import is_loopback
 from cache_ext.metrics import DURATION_BUCKETS
 from cache_ext.stats.keys import measure_keys
 from cache_ext.web.health import Status, judge, store_answers
+from shivx.draining import is_draining
 from shivx.version import VERSION
 from shivx.wiring import services_of
 
@@ -61,10 +62,13 @@ def healthz() -> Response:
 
 
 @operations.get("/readyz")
-def readyz() -> Response:
-    """Say that this process can serve: it has tried to connect and runs its threads."""
-    services_of(current_app).cache.start()
-    return jsonify(status="ready")
+def readyz() -> tuple[Response, int]:
+    """Say that this process can serve: it has tried to connect and runs its threads; 503 while it drains."""
+    services = services_of(current_app)
+    services.cache.start()
+    if is_draining(services.settings.instance_dir):
+        return jsonify(status="draining"), 503
+    return jsonify(status="ready"), 200
 
 
 @operations.get("/api/admin/cache/health")

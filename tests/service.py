@@ -74,6 +74,7 @@ class GunicornService:
             "WEB_CONCURRENCY": str(workers),
             "SHIVX_LIMIT_ANONYMOUS": "1000000",  # tests that ask often are not about limits
             "SHIVX_CACHE_WARMING_ENABLED": "false",  # nor about models, which would be trained
+            "SHIVX_DRAIN_SECONDS": "0",  # nor do balancers have to notice that a service ends
             **(env or {}),
         }
         self._options = [*(["--worker-class", worker_class] if worker_class else []), *options]

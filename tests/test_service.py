@@ -75,6 +75,7 @@ def test_service_sees_only_the_settings_of_the_test(tiny: Path, monkeypatch: pyt
         "SHIVX_LOG_LEVEL": "debug",
         "SHIVX_LIMIT_ANONYMOUS": "1000000",
         "SHIVX_CACHE_WARMING_ENABLED": "false",
+        "SHIVX_DRAIN_SECONDS": "0",
     }
 
 
