@@ -5,7 +5,7 @@ import { $, make } from "./dom.js";
 import { percent } from "./format.js";
 
 const EVERY = 700; // ms
-const ENDED = new Set(["done", "succeeded", "finished", "failed", "cancelled"]);
+const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const BAD = new Set(["failed", "cancelled"]);
 
 export function warmDialog(links, changed) {
