@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import hmac
-import os
-import platform
-from collections.abc import Iterable
-from pathlib import Path
 
-from flask import Blueprint, Flask, Response, current_app, jsonify, request
-from prometheus_client import CollectorRegistry, Info, generate_latest
+from flask import Blueprint, Response, current_app, jsonify, request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import REGISTRY, Collector
-from prometheus_flask_exporter import PrometheusMetrics
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from blueprints.exposition import exposition
 from blueprints.rights import ADMINS, current_caller, meets, open_to_all
 from cache_ext.addresses import is_loopback
-from cache_ext.metrics import DURATION_BUCKETS
-from cache_ext.stats.keys import measure_keys
 from cache_ext.web.health import Status, judge, store_answers
 from shivx.draining import is_draining
-from shivx.version import VERSION
 from shivx.wiring import services_of
 
 operations = Blueprint("operations", __name__)
-
-_build = CollectorRegistry()
-Info("shivx_build", "What answers.", registry=_build).info(
-    {"version": VERSION, "python": platform.python_version()}
-)
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-HTTP_METRICS = "prometheus_flask_exporter"
-
-
-def measure_requests(app: Flask) -> None:
-    """Count and time the requests of *app* by route; routes are few, whatever clients ask for."""
-    app.extensions[HTTP_METRICS] = PrometheusMetrics(
-        app,
-        path=None,
-        registry=CollectorRegistry(),
-        group_by="url_rule",
-        buckets=DURATION_BUCKETS,
-        excluded_paths=["^/metrics$", "^/healthz$", "^/readyz$"],
-    )
 
 
 @operations.after_request
@@ -87,33 +57,7 @@ def health() -> tuple[Response, int]:
 def metrics() -> Response:
     """Return the numbers of all workers, to this host or to whoever has the token."""
     _require_scraper()
-    services = services_of(current_app)
-    services.sessions.measure()
-    measure_keys(services.cache.gateway, services.cache.runtime.keyspace)
-    if MULTIPROCESS in os.environ:
-        registry = CollectorRegistry()
-        registry.register(_AllWorkers())
-        text = generate_latest(registry)
-    else:
-        text = generate_latest(REGISTRY) + generate_latest(current_app.extensions[HTTP_METRICS].registry)
-    return Response(text + generate_latest(_build), content_type=CONTENT_TYPE_LATEST)
-
-
-class _AllWorkers(Collector):
-    """The numbers of all workers, but of one that has just made its file and not yet written to it."""
-
-    def collect(self) -> Iterable[Metric]:
-        """Return the sums over all files that hold anything."""
-        files = [str(path) for path in Path(os.environ[MULTIPROCESS]).glob("*.db") if _size(path)]
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return merged
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+    return Response(exposition(current_app), content_type=CONTENT_TYPE_LATEST)
 
 
 def _require_scraper() -> None:

@@ -73,7 +73,7 @@ operation_duration = Histogram(
     ("operation",),
     buckets=DURATION_BUCKETS,
 )
-evictions = Counter("cache_evictions", "Entries that had to make room, by layer (l1).", ("layer",))
+evictions = Counter("cache_evictions", "Entries that had to make room, by layer (l1, l2).", ("layer",))
 invalidations = Counter(
     "cache_invalidations", "Invalidations asked for here, by reason (tag, soft, key, clear).", ("reason",)
 )
@@ -120,7 +120,7 @@ pool_connections = Gauge(
     multiprocess_mode="livesum",
 )
 memory_bytes = Gauge(
-    "cache_memory_bytes", "Bytes held, by layer (l1).", ("layer",), multiprocess_mode="livesum"
+    "cache_memory_bytes", "Bytes held, by layer (l1, l2).", ("layer",), multiprocess_mode="livesum"
 )
 keys = Gauge(
     "cache_keys",

@@ -13,12 +13,13 @@ from blueprints.dashboard import dashboard_of
 from blueprints.entrance.pages import Entrance, login_page
 from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.events import events
+from blueprints.exposition import measure_requests
 from blueprints.indicators import indicators
 from blueprints.keys import keys
 from blueprints.market import market
 from blueprints.ml import ml
 from blueprints.noted import note_views, noting_refusals
-from blueprints.operations import measure_requests, operations
+from blueprints.operations import operations
 from blueprints.rights import guard
 from blueprints.warming import warming
 from shivx.accounts.commands import account_commands, database_commands

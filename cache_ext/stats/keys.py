@@ -96,13 +96,20 @@ def by_cache(counted: KeyCounts, members: Iterable[Member]) -> dict[str, tuple[i
     return found
 
 
-def measure_keys(gateway: RedisGateway | None, space: KeySpace) -> None:
-    """Set the gauge of the keys of each cache, unless Redis is away; for those who are about to read it."""
+def measure_keys(gateway: RedisGateway | None, space: KeySpace) -> int | None:
+    """Set the gauge of the keys of each cache, for those who are about to read it.
+
+    Returns:
+        The bytes that all of them take, None if Redis is away.
+    """
     if gateway is None:
-        return
+        return None
     with suppress(StoreUnavailable):
         _, members = members_of(gateway, space)
-        found = by_cache(key_counts(gateway, space), members)
+        counted = key_counts(gateway, space)
+        found = by_cache(counted, members)
         names = {cache for member in members for cache in member.families.values()}
         for name in {*names, *found, UNKNOWN}:
             metrics.keys.labels(name).set(found.get(name, (0, 0))[0])
+        return counted.bytes
+    return None
