@@ -22,6 +22,7 @@ from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
 from tests.postgres import PostgresServer
+from tests.promtool import program_of_prometheus
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 from tests.session_stage import Shop
 from tests.small_disk import SmallDisk
@@ -349,5 +350,14 @@ def varnishd() -> str:
     """The program of Varnish."""
     try:
         return find_program()
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture
+def prometheus() -> str:
+    """Where the program of Prometheus is."""
+    try:
+        return program_of_prometheus("prometheus")
     except ServerAbsent as absent:
         pytest.skip(str(absent))

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.servers import ServerAbsent
 from tests.service import ROOT
 
 DEPLOYED = ROOT / "deploy" / "prometheus"
@@ -18,11 +17,17 @@ RULES = sorted(DEPLOYED.glob("*.rules.yml"))
 SECONDS = 60.0
 
 
+def program_of_prometheus(name: str) -> str:
+    """Return where one of its programs is. Raises ServerAbsent: it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        raise ServerAbsent(f"no {name} on this machine: apt-get install prometheus")
+    return found
+
+
 def promtool(*words: str | Path) -> str:
     """Run it to its end; return what it says, or fail with that."""
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not there; on Debian and Ubuntu: apt install prometheus")
+    program = program_of_prometheus("promtool")
     ran = subprocess.run(
         [program, *words], capture_output=True, text=True, timeout=SECONDS, check=False, cwd=DEPLOYED
     )

@@ -130,6 +130,11 @@ def field(alert: str, name: str) -> str:
     return str(found)
 
 
+@pytest.fixture(autouse=True)
+def _installed(prometheus: str) -> None:
+    """Prometheus' tool comes with it."""
+
+
 def test_the_files_are_sound() -> None:
     """By Prometheus' own judgement."""
     assert promtool("check", "config", "prometheus.yml").count("SUCCESS") >= 2
