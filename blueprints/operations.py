@@ -12,8 +12,9 @@ from werkzeug.exceptions import Unauthorized
 from blueprints.exposition import exposition
 from blueprints.rights import ADMINS, current_caller, meets, open_to_all
 from cache_ext.addresses import is_loopback
-from cache_ext.web.health import Status, judge, store_answers
+from cache_ext.web.health import Status
 from shivx.draining import is_draining
+from shivx.health import Health
 from shivx.wiring import services_of
 
 operations = Blueprint("operations", __name__)
@@ -45,12 +46,9 @@ def readyz() -> tuple[Response, int]:
 @open_to_all
 def health() -> tuple[Response, int]:
     """Say how the cache and the origins are: healthy, degraded (200) or unhealthy (503); to admins, why."""
-    services = services_of(current_app)
-    origins = {name: provider.answers for name, provider in services.providers.items()}
-    redis = store_answers(services.cache)
-    status = judge(redis, origins)
-    details = {"redis": redis, "origins": origins} if meets(current_caller(), ADMINS) else {}
-    return jsonify(status=status, **details), 503 if status is Status.UNHEALTHY else 200
+    seen = Health(services_of(current_app))
+    details = seen.details() if meets(current_caller(), ADMINS) else {}
+    return jsonify(status=seen.status, **details), 503 if seen.status is Status.UNHEALTHY else 200
 
 
 @operations.get("/metrics")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class CacheSettings:
             until Redis was told. None: each loads for itself, and what it has queued ends with it.
         l1_max_bytes: bound of this process' own copies; 0 keeps none.
         max_entry_bytes: larger values are refused at `set` and not stored by loads.
+        origins: tells how the origins behind the loaders answered this process last, by name: when that was
+            (Unix seconds) and whether they did; if it is given True, it asks those that were not asked yet.
         secret_keys: newest first, each of 32 characters or more; encrypt what a policy calls sensitive.
     """
 
@@ -58,6 +60,7 @@ class CacheSettings:
     l1_max_bytes: int = 64 * 2**20
     max_entry_bytes: int = 8 * 2**20
     secret_keys: tuple[str, ...] = ()
+    origins: Callable[[bool], Mapping[str, tuple[float, bool]]] | None = None
 
     def __post_init__(self) -> None:
         for name in (

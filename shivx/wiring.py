@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -18,6 +20,7 @@ from shivx.cdn import Cdn, open_cdn
 from shivx.config import Settings
 from shivx.embedded import EmbeddedValkey
 from shivx.environment import PREFIX
+from shivx.errors import OriginError
 from shivx.invalidation_rules import InvalidationRules
 from shivx.jobs.launching import Launcher
 from shivx.jobs.store import Jobs
@@ -103,7 +106,7 @@ def wire(app: Flask, settings: Settings) -> Services:
         ConfigurationError: a setting cannot be served.
     """
     embedded = EmbeddedValkey(settings.instance_dir) if settings.redis_url is None else None
-    app.config.update(_cache_config(settings, embedded))
+    app.config.update(_cache_config(settings, embedded), CACHE_EXT_ORIGINS=partial(_origins, app))
     ensure = None if embedded is None else embedded.ensure
     cache = CacheExt(before_connect=ensure, setting_name=setting_name).init_app(app)
     register_facts(cache)
@@ -141,6 +144,21 @@ def wire(app: Flask, settings: Settings) -> Services:
     )
     app.extensions[EXTENSION_KEY] = services
     return services
+
+
+def _origins(app: Flask, ask: bool) -> dict[str, tuple[float, bool]]:
+    """Return how the origins answered this process last; see `CacheSettings.origins`."""
+    services: Services | None = app.extensions.get(EXTENSION_KEY)
+    providers = {} if services is None else services.providers
+    for provider in providers.values():
+        if ask and provider.asked_at is None:
+            with suppress(OriginError):
+                provider.catalogue()
+    return {
+        name: (provider.asked_at, provider.answers)
+        for name, provider in providers.items()
+        if provider.asked_at is not None
+    }
 
 
 def _starter(state: TieredCache) -> Callable[[], None]:

@@ -49,6 +49,9 @@ MAY_READ_THE_WALL_CLOCK = {
     "hooks/emitting.py",  # tells hooks when an event was emitted; nothing is decided by it
     "http_cache/door.py",  # Date and Expires are by that clock, which RFC 9111 compares them with
     "http_cache/fields.py",  # the century of years with two digits (RFC 9110, section 5.6.7)
+    "explain/explaining.py",  # tells when an explanation was given; nothing is decided by it
+    "explain/invalidations.py",  # tells when something was invalidated; of several the newest is shown
+    "explain/memory.py",  # tells when a request began; nothing is decided by it
     "stats/own.py",  # until Redis was heard, names the minute in which something was counted
     "stats/reporting.py",  # without Redis, tells when a report was made; nothing is decided by it
     "limits/limiter.py",  # without Redis, tells clients when a unit frees; nothing is decided by it

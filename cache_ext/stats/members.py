@@ -29,6 +29,7 @@ class Member(Struct, frozen=True):
         hears: whether it does: the backplane is live.
         bound_seconds: how far L1 may lag behind an invalidation at most while it hears.
         families: whose keys are, by the beginning that they have in common.
+        origins: how they answered it last: when (Unix seconds), and whether they did.
         top_keys, top_tags: what is read most here, and about how often in this minute and the one before.
     """
 
@@ -45,6 +46,7 @@ class Member(Struct, frozen=True):
     hears: bool
     bound_seconds: float
     families: dict[str, str] = {}
+    origins: dict[str, tuple[float, bool]] = {}
     top_keys: dict[str, int] = {}
     top_tags: dict[str, int] = {}
 
@@ -77,6 +79,7 @@ def describer(
             hears=monotonic() < trust.live_until,
             bound_seconds=BOUND,
             families=dict(counts.families),
+            origins={} if settings.origins is None else dict(settings.origins(False)),
         )
 
     return describe

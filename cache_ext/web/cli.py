@@ -17,7 +17,7 @@ from cache_ext.engine import TieredCache
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.web.explanation import explain
 from cache_ext.web.figures import stats
-from cache_ext.web.health import Status, judge, store_answers
+from cache_ext.web.health import Status, judge, origins_known, store_answers
 from cache_ext.web.state import cache_of
 
 EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
@@ -36,10 +36,21 @@ def command_group() -> AppGroup:
 
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def health(as_json: bool) -> None:
-    """Say whether Redis answers; exit with 0 (healthy), 1 (degraded) or 2 (unhealthy)."""
+    """Say whether Redis and the origins answer; exit with 0 (healthy), 1 (degraded) or 2 (unhealthy).
+
+    Of the origins it knows what the running service says; if Redis is away, it asks them itself.
+    """
     cache = cache_of(current_app)
-    status = judge(store_answers(cache), {})
-    click.echo(json.dumps({"status": status}) if as_json else status)
+    redis = store_answers(cache)
+    origins = origins_known(cache, ask_store=redis, ask_origins=not redis)
+    status = judge(redis, origins)
+    if as_json:
+        click.echo(json.dumps({"status": status, "redis": redis, "origins": origins}))
+    else:
+        parts = {"Redis": redis} | {f"origin {name}": answers for name, answers in origins.items()}
+        click.echo(status)
+        for name in (name for name, answers in parts.items() if not answers):
+            click.echo(f"  {name} does not answer")
     cache.close()
     raise SystemExit(EXIT_CODES[status])
 

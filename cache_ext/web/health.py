@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 
 from cache_ext.engine import TieredCache
 from cache_ext.errors import StoreUnavailable
+from cache_ext.stats.gathering import members_of
 
 
 class Status(StrEnum):
@@ -27,6 +29,24 @@ def store_answers(cache: TieredCache) -> bool:
     except StoreUnavailable:
         return False
     return True
+
+
+def origins_known(cache: TieredCache, *, ask_store: bool, ask_origins: bool = False) -> dict[str, bool]:
+    """Return whether each origin answers, as the process says that asked it last.
+
+    Args:
+        ask_store: learn what other processes know of them; else it is what this one knows.
+        ask_origins: ask those that this process has not asked yet.
+    """
+    told = [] if cache.settings.origins is None else [cache.settings.origins(ask_origins)]
+    if ask_store and cache.gateway is not None:
+        with suppress(StoreUnavailable):
+            told += [member.origins for member in members_of(cache.gateway, cache.runtime.keyspace)[1]]
+    latest: dict[str, tuple[float, bool]] = {}
+    for origins in told:
+        for name, answered in origins.items():
+            latest[name] = max(answered, latest.get(name, answered))
+    return {name: answers for name, (_, answers) in sorted(latest.items())}
 
 
 def judge(store: bool, origins: Mapping[str, bool]) -> Status:

@@ -38,6 +38,8 @@ class MeasuredProvider:
         self._monotonic = monotonic
         self.answers = True
         """Whether the last question got an answer; True before the first."""
+        self.asked_at: float | None = None
+        """When that was, Unix seconds."""
 
     @property
     def source(self) -> str:
@@ -92,6 +94,6 @@ class MeasuredProvider:
             outcome = "not_found"
             raise
         finally:
-            self.answers = outcome in {"ok", "not_found"}
+            self.answers, self.asked_at = outcome in {"ok", "not_found"}, time.time()
             _requests.labels(self.source, outcome).inc()
             _duration.labels(self.source).observe(self._monotonic() - started)
