@@ -24,9 +24,11 @@ from shivx.config import Settings
 from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
 from shivx.errors import ConfigurationError, DatabaseUnavailable
 from shivx.server_log import server_log
+from shivx.tracing.wanted import traces_wanted
 
 try:
     _settings = Settings.from_environment()
+    traces_wanted(os.environ)
 except ConfigurationError as error:
     sys.exit(f"ShivX cannot start:\n{error}")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -33,8 +36,12 @@ from shivx.identity import Tier
 from shivx.logs import set_up_logs
 from shivx.ml.commands import model_commands
 from shivx.redaction import Redactor, secrets_of
+from shivx.tracing.wanted import traces_wanted
 from shivx.warming.command import add_warm_command
-from shivx.wiring import wire
+from shivx.wiring import Services, wire
+
+if TYPE_CHECKING:
+    from shivx.tracing.spans import Tracing
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -63,9 +70,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     add_warm_command(app)
     audit_commands(app)
     limit_views(app, services.limiter, VIEW_LIMITS)
-    front = open_front(app.wsgi_app, services.cache, answer_outside, services.cdn)
+    tracing = _tracing(services)
+    inner = app.wsgi_app if tracing is None else tracing.view(app.wsgi_app)
+    front = open_front(inner, services.cache, answer_outside, services.cdn)
     gate = Gate(
-        front,
+        front if tracing is None else tracing.front(front),
         identify=services.access.identities.identify,
         limiter=services.limiter,
         limits={tier: getattr(settings, f"limit_{tier.value}") for tier in Tier},
@@ -79,4 +88,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    if tracing is not None:
+        app.wsgi_app = tracing.request(app, app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _tracing(services: Services) -> Tracing | None:
+    """Return what makes spans, for reads and round trips already, if the environment asks for traces."""
+    if not traces_wanted(os.environ):
+        return None
+    from shivx.tracing.spans import Tracing  # noqa: PLC0415 - what it needs is installed by who wants it
+
+    tracing = Tracing()
+    tracing.end_with(services.cache)
+    tracing.reads(services.cache)
+    for gateway in {id(each.gateway): each.gateway for each in (services.cache, services.state)}.values():
+        tracing.redis(gateway)
+    return tracing

@@ -204,6 +204,7 @@ BANS = (
 # (module, imported late) -> why not at the top.
 LATE_IMPORTS = {
     ("shivx", "shivx.app"): "the factory imports everything, and its parts import this package",
+    ("shivx.app", "shivx.tracing.spans"): "needs packages that only who wants traces has installed",
     ("cache_ext.transport.greenlets", "gevent.hub"): "cache_ext needs no gevent; who uses it has loaded it",
     ("shivx.accounts.database", "shivx.accounts.upgrading"): "Alembic is slow to load; few starts need it",
 }

@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry, if its variables ask for them; nothing of it is imported else."""
