@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,6 +157,23 @@ def test_one_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert {each.version for each in Registry(tmp_path).versions("direction")} == versions
     assert Registry(tmp_path).active("direction") in versions
     monkeypatch.undo()
+
+
+def test_a_version_that_goes_while_they_are_listed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody tidied the folder up: the others are told all the same."""
+    old = activate(tmp_path, "direction", UP)
+    new = activate(tmp_path, "direction", DOWN, LATER)
+    plain = module.Registry.manifest
+
+    def manifest(registry: Registry, name: str, version: str) -> Any:
+        if version == old:
+            shutil.rmtree(tmp_path / name / version)
+        return plain(registry, name, version)
+
+    monkeypatch.setattr(module.Registry, "manifest", manifest)
+    assert [each.version for each in Registry(tmp_path).versions("direction")] == [new]
 
 
 def test_a_full_disk_keeps_no_version_and_says_so(small_disk: SmallDisk) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
 from shivx.app import create_app
 from shivx.indicators.prices import Floats
+from shivx.ml import commands
 from shivx.ml.dataset import AHEAD, LookAhead, rows_of, split
 from shivx.ml.export import to_onnx
 from shivx.ml.features import FEATURES_VERSION, LENGTH, NAMES, SPECS, matrix, vector, version_of
@@ -23,10 +30,14 @@ from shivx.ml.sessions import OpenModel
 from shivx.ml.training import as_served, learn
 from shivx.models import Candle
 from shivx.wiring import services_of
+from tests.caches import begin
 from tests.market_stage import open_site, settings_for
 from tests.model_stage import activate, manifest_of, model_bytes
+from tests.service import ROOT
+from tests.waiting import until
 
 PAIR = "BTC-USDC"
+TRAINED = 120.0  # seconds; a training takes three on an idle machine
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +200,113 @@ def test_commands_train_list_and_choose(tmp_path: Path) -> None:
         assert "cannot serve" in damaged.output
         listed = json.loads(run("list", "--json").output)["models"]
         assert [each["version"] for each in listed if each["active"]] == [worse.version]
+
+
+PROMOTER = """
+import sys
+from pathlib import Path
+from shivx.ml.registry import Registry
+from tests.model_stage import manifest_of, model_bytes
+def judge():
+    print("judging", flush=True)
+    sys.stdin.readline()
+    return True, "better"
+model = model_bytes((0.2, 0.2, 0.6))
+Registry(Path(sys.argv[1])).add(manifest_of("direction", model), model, judge)
+"""
+
+
+def while_another_is_promoted(folder: Path, call: Callable[[], Any]) -> Any:
+    """Return what *call*, which promotes as well, returns: it comes while another process is about to."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROMOTER, str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "judging\n"
+        waiting = f"-> FLOCK  ADVISORY  WRITE {os.getpid()} "
+        ours = begin(call)
+        until(lambda: waiting in Path("/proc/locks").read_text() or ours.done(), "it waits", TRAINED)
+        print("go on", file=other.stdin, flush=True)
+        found = ours.result(TRAINED)
+    assert other.returncode == 0
+    return found
+
+
+def test_who_trains_is_judged_by_what_serves_when_he_is_done(tmp_path: Path) -> None:
+    """Another process made the first version meanwhile: this one is not the first any more."""
+    with open_site(settings_for(model_dir=tmp_path)) as site:
+        made = while_another_is_promoted(
+            tmp_path, lambda: train(site.services, "direction", "simulated", [PAIR])
+        )
+        assert made["reason"] != "it is the first"
+        assert len(Registry(tmp_path).versions("direction")) == 2
+
+
+def test_who_activates_is_judged_by_what_serves_then(tmp_path: Path) -> None:
+    """Better than what served when the command began, and not than what serves since."""
+    registry = Registry(tmp_path)
+    versions = []
+    for loss, share in ((1.08, 0.4), (1.05, 0.5)):
+        model = model_bytes((0.3, 0.3, share))
+        manifest = manifest_of("direction", model, metrics={"log_loss": loss, "accuracy": 0.4})
+        registry.add(manifest, model)
+        versions.append(manifest.version)
+    registry.point_to("direction", versions[0])
+    with open_site(settings_for(model_dir=tmp_path)) as site:
+        app = create_app(site.services.settings)
+        words = ["ml", "activate", "direction", versions[1]]
+        done = while_another_is_promoted(tmp_path, lambda: app.test_cli_runner().invoke(args=words))
+        services_of(app).close()
+    assert done.exit_code == 1
+    assert "is not better than the active version's 1.00000" in done.output
+
+
+TRAINER = """
+import os, sys
+sys.argv[0] = "trainer"
+print("a library's remark")
+print("[1]")
+print('{"progress": 0.5, "step": "x"}')
+print('{"library": "says this"}')
+%s
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ('print(\'{"error": "too few candles"}\'); sys.exit(1)', "too few candles"),
+        ("os.kill(os.getpid(), 9)", "the training ended without a result"),
+    ],
+)
+def test_a_training_that_fails_does_not_look_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, said: str
+) -> None:
+    """The bar stays where it was, what is no word of the trainer's is passed on, and the status is 1."""
+    folder = tmp_path / "shivx" / "ml"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    (folder / "train.py").write_text(TRAINER % end)
+    monkeypatch.setattr(commands, "SOURCE_ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    master, slave = pty.openpty()
+    with (
+        os.fdopen(slave, "w") as terminal,
+        contextlib.redirect_stderr(terminal),
+        pytest.raises(click.ClickException, match=said),
+    ):
+        commands.train("direction", None, None, force=False, as_json=False)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    assert "50%" in shown
+    assert "100%" not in shown
+    assert "a library's remark" in shown
 
 
 def test_features_of_another_definition_have_another_version() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -23,6 +24,8 @@ from shivx.wiring import services_of
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 PERCENT = 100
+WORDS = {"progress", "result", "error"}
+"""One of which is in each line of the process that trains."""
 
 
 def model_commands() -> AppGroup:
@@ -43,7 +46,7 @@ def train(name: str, source: str | None, pairs: str | None, force: bool, as_json
     given = [("--source", source), ("--pairs", pairs)]
     words = [word for option, value in given if value for word in (option, value)]
     words += ["--force"] if force else []
-    last: dict[str, object] = {}
+    last: Mapping[str, object] = {}
     with (
         subprocess.Popen(  # noqa: S603 (this program, with words that click has read)
             [sys.executable, "-m", "shivx.ml.train", name, *words],
@@ -54,10 +57,13 @@ def train(name: str, source: str | None, pairs: str | None, force: bool, as_json
         click.progressbar(length=PERCENT, label=f"training {name}", file=sys.stderr) as bar,
     ):
         for line in process.stdout or ():
-            last = json.loads(line)
-            if isinstance(done := last.get("progress"), float):
+            if (told := _heard(line)) is None:
+                click.echo(line, nl=False, err=True)  # of a library, perhaps: whoever trains may know it
+                continue
+            last = told
+            done = 1.0 if "result" in told else told.get("progress")
+            if isinstance(done, float):
                 bar.update(int(done * PERCENT) - bar.pos)
-        bar.update(PERCENT - bar.pos)
     result = last.get("result")
     if not isinstance(result, dict):
         raise click.ClickException(str(last.get("error", "the training ended without a result")))
@@ -89,21 +95,36 @@ def list_versions(as_json: bool) -> None:
 def activate(name: str, version: str, force: bool) -> None:
     """Let a version serve from now on, if it is better by what is known of both."""
     services = services_of(current_app)
-    registry = services.predictions.sessions.registry
-    serving = _serving(services.predictions.sessions, name)
+    sessions = services.predictions.sessions
     try:
-        new = registry.manifest(name, version)
-        alone = serving in (None, version)
-        active = None if serving is None or alone else registry.manifest(name, serving).metrics["log_loss"]
-        loss, prior = new.metrics["log_loss"], new.prior["log_loss"]
-        chosen, reason = verdict(loss, prior, active, force=force, first=alone)
+        chosen, reason = sessions.registry.point_to(
+            name, version, lambda: _judged(sessions, name, version, force=force)
+        )
         if not chosen:
             raise click.ClickException(f"{version} does not serve: {reason}")
-        registry.point_to(name, version)
     except (DamagedModel, UnknownModel, RegistryUnavailable) as error:
         raise click.ClickException(f"{version} of {name} cannot serve: {error}") from None
     services.events.emit("model_retrained", {"model": name})
     click.echo(f"{version} of {name} serves: {reason}")
+
+
+def _heard(line: str) -> Mapping[str, object] | None:
+    """Return what the process that trains says in a line; None if it is something else that was printed."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and told.keys() & WORDS else None
+
+
+def _judged(sessions: Sessions, name: str, version: str, *, force: bool) -> tuple[bool, str]:
+    registry = sessions.registry
+    serving = _serving(sessions, name)
+    new = registry.manifest(name, version)
+    alone = serving is None or serving == version
+    active = None if serving is None or alone else registry.manifest(name, serving).metrics["log_loss"]
+    loss, prior = new.metrics["log_loss"], new.prior["log_loss"]
+    return verdict(loss, prior, active, force=force, first=alone)
 
 
 def _serving(sessions: Sessions, name: str) -> str | None:

@@ -65,14 +65,14 @@ def train(
     manifest = _judged(name, model, learning, held_out, source, pairs)
     sessions = services.predictions.sessions
     settle()
-    first = sessions.registry.is_empty(name)
-    active = _active_loss(sessions, name, held_out)
-    sessions.registry.add(manifest, model)
-    chosen, reason = verdict(
-        manifest.metrics["log_loss"], manifest.prior["log_loss"], active, force=force, first=first
-    )
+
+    def judge() -> tuple[bool, str]:
+        loss, prior = manifest.metrics["log_loss"], manifest.prior["log_loss"]
+        active = _active_loss(sessions, name, held_out)
+        return verdict(loss, prior, active, force=force, first=sessions.registry.is_empty(name))
+
+    chosen, reason = sessions.registry.add(manifest, model, judge)
     if chosen:
-        sessions.registry.point_to(name, manifest.version)
         services.events.emit("model_retrained", {"model": name})
     return {
         "version": manifest.version,

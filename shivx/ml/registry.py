@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,17 @@ UNFINISHED = ".new-"
 """How the names of what is being written begin."""
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 MAX_NAME_BYTES = 256
+Judgement = tuple[bool, str]
+Judge = Callable[[], Judgement]
+"""Tells whether a version is to serve, and why."""
+
+
+def _only_kept() -> Judgement:
+    return False, "it is kept"
+
+
+def _told() -> Judgement:
+    return True, "it was told to"
 
 
 class RegistryUnavailable(ShivxError):
@@ -56,6 +67,8 @@ class Registry:
             if VERSION.fullmatch(place.name):
                 try:
                     found.append(self.manifest(name, place.name))
+                except UnknownModel:
+                    continue  # removed since it was listed
                 except DamagedModel as error:
                     log.warning("version %s of the model %s is damaged: %s", place.name, name, error)
         return found
@@ -97,9 +110,12 @@ class Registry:
         check_model(manifest, content)
         return content
 
-    def add(self, manifest: Manifest, model: bytes) -> None:
-        """Keep a version; one that is there already stays as it is.
+    def add(self, manifest: Manifest, model: bytes, judge: Judge = _only_kept) -> Judgement:
+        """Keep a version, and let it serve if *judge* says so; one that is there already stays as it is.
 
+        Args:
+            judge: asked before it is kept, while nobody else changes what there is or which version is to
+                serve; it must not write here.
         Raises:
             DamagedModel: the two do not belong together.
             RegistryUnavailable: the folder takes nothing.
@@ -107,6 +123,7 @@ class Registry:
         check_model(manifest, model)
         place = self._version(manifest.name, manifest.version)
         with _writing(place.parent):
+            judgement = judge()
             made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place.parent))
             _write(made / MODEL, model)
             _write(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
@@ -115,17 +132,26 @@ class Registry:
             if not place.exists():
                 made.rename(place)
                 _sync(place.parent)
+            self._point(manifest.name, manifest.version, judgement)
+        return judgement
 
-    def point_to(self, name: str, version: str) -> None:
-        """Make *version* the one that is to serve.
+    def point_to(self, name: str, version: str, judge: Judge = _told) -> Judgement:
+        """Make *version* the one that is to serve if *judge*, asked as by `add`, says so.
 
         Raises:
             DamagedModel: it is not what was written.
             RegistryUnavailable: the folder takes nothing.
         """
         self.model(name, version)
-        place = self._place(name)
-        with _writing(place):
+        with _writing(self._place(name)):
+            judgement = judge()
+            self._point(name, version, judgement)
+        return judgement
+
+    def _point(self, name: str, version: str, judgement: Judgement) -> None:
+        if judgement[0]:
+            self.model(name, version)
+            place = self._place(name)
             made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=place)) / ACTIVE
             _write(made, version.encode())
             made.rename(place / ACTIVE)
