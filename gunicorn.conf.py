@@ -23,6 +23,7 @@ from shivx import draining, numbers_folder
 from shivx.config import Settings
 from shivx.embedded import EmbeddedUnavailable, EmbeddedValkey
 from shivx.errors import ConfigurationError, DatabaseUnavailable
+from shivx.one_time_links import OneTimeLinks, are_offered
 from shivx.server_log import server_log
 from shivx.tracing.wanted import traces_wanted
 
@@ -86,7 +87,8 @@ def when_ready(server: Any) -> None:
         f"\nShivX serves {origin}{note} on {url}\n"
         f"  try     curl -i {url}/api/market/price/ADA-USDC\n"
         f"  health  {url}/api/admin/cache/health   numbers  {url}/metrics\n"
-        f"  docs    README.md and docs/; the dashboard is not built yet\n",
+        f"  docs    README.md and docs/\n"
+        f"  admin   {url}/admin/cache   the dashboard\n{_way_in(server, url)}",
         flush=True,
     )
 
@@ -143,6 +145,20 @@ def on_exit(server: Any) -> None:
     """Leave nothing behind."""
     draining.end(_settings.instance_dir)
     numbers_folder.remove(_metrics)
+    if link := getattr(server, "link", None):
+        OneTimeLinks(_settings.instance_dir).drop(link)
+
+
+def _way_in(server: Any, url: str) -> str:
+    """Return the line with a link that lets whoever reads it in as an admin; "" if there are none here."""
+    if not are_offered(_settings):
+        return ""
+    try:
+        server.link = OneTimeLinks(_settings.instance_dir).make()
+    except OSError as error:
+        server.log.warning("no link to log in by: %s", error)
+        return ""
+    return f"          {url}/admin/login/once#token={server.link}   lets you in: once, within 15 minutes\n"
 
 
 def _hold_embedded(server: Any) -> None:

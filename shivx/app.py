@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from flask import Flask
+from flask import Blueprint, Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints.admin import admin
@@ -13,6 +13,7 @@ from blueprints.audited import denials_to
 from blueprints.auth import auth, guard_sessions
 from blueprints.costs import COSTS, VIEW_LIMITS, CostTable, limit_views
 from blueprints.dashboard import dashboard_of
+from blueprints.entrance.once import one_time_entrance
 from blueprints.entrance.pages import Entrance, login_page
 from blueprints.errors import answer_outside, register_error_handlers
 from blueprints.events import events
@@ -35,6 +36,7 @@ from shivx.gate import Gate
 from shivx.identity import Tier
 from shivx.logs import set_up_logs
 from shivx.ml.commands import model_commands
+from shivx.one_time_links import OneTimeLinks, are_offered
 from shivx.redaction import Redactor, secrets_of
 from shivx.tracing.wanted import traces_wanted
 from shivx.warming.command import add_warm_command
@@ -61,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     note_views(app)
     guard(app)
     guard_sessions(app)
-    pages = (login_page(Entrance()), dashboard_of(app))
+    pages = _pages(app, settings)
     for blueprint in (market, indicators, ml, auth, keys, events, operations, admin, warming, *pages):
         app.register_blueprint(blueprint)
     app.cli.add_command(account_commands())
@@ -91,6 +93,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     if tracing is not None:
         app.wsgi_app = tracing.request(app, app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _pages(app: Flask, settings: Settings) -> list[Blueprint]:
+    """Return what people look at."""
+    entrance = Entrance()
+    pages = [login_page(entrance), dashboard_of(app)]
+    if are_offered(settings):
+        pages.append(one_time_entrance(entrance, OneTimeLinks(settings.instance_dir)))
+    return pages
 
 
 def _tracing(services: Services) -> Tracing | None:

@@ -14,6 +14,7 @@ from shivx.identity import Tier
 from tests.accounts_stage import PASSWORD
 from tests.attack_stage import Fortress
 from tests.browser import Tab
+from tests.service import GunicornService
 
 pytestmark = pytest.mark.service
 
@@ -119,6 +120,24 @@ def test_people_log_in_and_out(stronghold: Fortress, open_tab: Callable[..., Tab
     expect(page).to_have_url(re.compile("/admin/login$"))
     page.goto("/admin/cache")
     expect(page).to_have_url(re.compile("/admin/login$"))
+
+
+def test_the_link_that_is_printed_opens_the_dashboard_once(open_tab: Callable[..., Tab]) -> None:
+    """Whichever worker is asked; nothing of it stays in the address, and in the next browser it is told."""
+    with GunicornService(workers=2) as service:
+        (link,) = re.findall(r"http://\S+/once#token=\S+", service.log)
+        tab = open_tab(service.url)
+        tab.page.goto(link)
+        expect(tab.page.locator("body.is-live")).to_be_visible()
+        assert tab.page.url == f"{service.url}/admin/cache"
+        tab.page.go_back()
+        assert "token" not in tab.page.url
+        other = open_tab(service.url)
+        other.page.goto(link)
+        expect(other.page.get_by_role("alert")).to_contain_text("was used")
+        assert other.page.url == f"{service.url}/admin/login/once"
+        assert not [url for url in (*tab.asked, *other.asked) if link.partition("=")[2] in url]
+        other.forget_failed_calls()
 
 
 def test_the_figures_are_those_of_the_api(tab: Tab) -> None:

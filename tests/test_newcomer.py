@@ -94,6 +94,7 @@ def test_clone_make_run_and_again(checkout: Path, tmp_path: Path) -> None:
         assert f"http://127.0.0.1:{port}" in said
         assert "curl" in said
         assert "simulated" in said
+        assert f"http://127.0.0.1:{port}/admin/login/once#token=" in said
     assert "Traceback" not in first.read_text()
     with make_run(checkout, port, second, START_SECONDS):
         assert [price(port), price(port)] == ["MISS", "HIT"]

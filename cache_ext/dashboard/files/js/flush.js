@@ -10,7 +10,6 @@ export function flushDialog(links, changed) {
   reason.addEventListener("input", () => { say(result, ""); look(); });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!given()) return;
     acting(result, [reason], async () => {
       done.disabled = true;
       const { found } = await ask(links.flush, { body: { reason: given() } });
