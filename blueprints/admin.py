@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 from flask import Blueprint, Response, current_app, jsonify, request
 from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
+from blueprints.asked import cursor, integer, text
 from blueprints.audited import audited_change, record
 from blueprints.bodies import read_json
 from blueprints.parameters import Query
@@ -65,6 +66,16 @@ class FlushBody(Struct, frozen=True, forbid_unknown_fields=True):
     cache: Annotated[str, Meta(max_length=64)] = ALL
 
 
+ROWS = integer("limit", "Rows of a page.", default=100, low=1, high=MAX_ROWS)
+AUDIT_CURSOR = cursor(AuditPosition)
+EXPLAINED = (
+    text("key", "A key of the cache.", MAX_ASKED, "price:{pair:simulated:SOL-USDC}"),
+    text("path", "A path and its query, as clients ask for it.", MAX_ASKED, "/api/market/price/SOL-USDC"),
+    text("request_id", "X-Request-ID of a request.", MAX_ASKED),
+)
+"""Of which one is to be given."""
+
+
 @admin.after_request
 def _keep_out_of_caches(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"
@@ -76,8 +87,8 @@ def _keep_out_of_caches(response: Response) -> Response:
 def list_audit() -> Response:
     """Return what was done, read and denied, newest first."""
     with Query(request.environ) as query:
-        limit = query.integer("limit", default=100, low=1, high=MAX_ROWS)
-        position = query.cursor(AuditPosition)
+        limit = ROWS.read(query)
+        position = AUDIT_CURSOR.read(query)
     page = services_of(current_app).audit.page(limit, None if position is None else position.number)
     record("admin.read", Outcome.READ)
     entries = [*(_open(event) for event in page.open), *(_closed(row) for row in page.rows)]
@@ -102,7 +113,7 @@ def explain() -> Response:
     That nothing is known of it is an answer too, not a 404: why it is not there is what was asked.
     """
     with Query(request.environ) as query:
-        asked = {name: query.text(name, MAX_ASKED) for name in ("key", "path", "request_id")}
+        asked = {each.name: each.read(query) for each in EXPLAINED}
         given = [name for name, value in asked.items() if value]
         if len(given) != 1:
             query.refuse("key", "too_many" if given else "required", "one of key, path and request_id")

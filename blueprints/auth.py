@@ -10,6 +10,7 @@ from typing import Annotated
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from msgspec import Meta, Struct
 
+from blueprints.asked import boolean
 from blueprints.audited import own_change, record
 from blueprints.bodies import read_json
 from blueprints.errors import problem_response
@@ -42,6 +43,9 @@ class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
 
     username: Annotated[str, Meta(max_length=MAX_TEXT)]
     password: Annotated[str, Meta(max_length=MAX_TEXT)]
+
+
+ALL = boolean("all", "End this session as well.")
 
 
 def guard_sessions(app: Flask) -> None:
@@ -117,7 +121,7 @@ def list_sessions() -> Response:
 def revoke_others() -> tuple[str, int]:
     """End the other sessions of who asks, or with ``all=true`` this one as well, and every copy of them."""
     with Query(request.environ) as query:
-        everything = query.boolean("all", default=False)
+        everything = ALL.read(query)
     account, _ = _owner()
     services = _services()
     with own_change("sessions.revoke_all", "this one as well" if everything else "all others"):

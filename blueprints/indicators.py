@@ -7,6 +7,7 @@ import math
 from flask import Blueprint, Response, current_app, request
 
 from blueprints.answers import answer
+from blueprints.asked import TIMEFRAME, boolean, integer, pairs, text
 from blueprints.parameters import Query
 from cache_ext import CachePolicy, Outcome
 from shivx.accounts.offload import off_hub
@@ -23,6 +24,18 @@ MAX_CORRELATED = 50
 MAX_WINDOW = 1000
 LISTING = CachePolicy(ttl=3600, name="indicator_listing")
 """What can be computed changes with a new version of the program alone."""
+
+
+NAMES = text(
+    "names",
+    f"Indicators with their parameters, separated by commas, {MAX_NAMES} at most; `{USUAL}` if left out.",
+    (MAX_NAMES + 1) * (MAX_SPEC_CHARACTERS + 1),
+    USUAL,
+)
+OF_SERIES = integer("series", "Points before the newest that are wanted too.", default=0, low=0, high=SERIES)
+INCLUDE_OPEN = boolean("include_open", "Compute with the candle that may still change.")
+CORRELATED = pairs(low=2, high=MAX_CORRELATED)
+WINDOW = integer("window", "Closed candles that are compared.", default=168, low=3, high=MAX_WINDOW)
 
 
 def _services() -> Services:
@@ -43,10 +56,10 @@ def get_indicators(pair: str) -> Response:
     services = _services()
     with Query(request.environ) as query:
         name = query.pair(pair)
-        timeframe = query.timeframe()
+        timeframe = TIMEFRAME.read(query)
         named = _names(query)
-        series = query.integer("series", default=0, low=0, high=SERIES)
-        include_open = query.boolean("include_open", default=False)
+        series = OF_SERIES.read(query)
+        include_open = INCLUDE_OPEN.read(query)
         source = query.source(services.market.sources)
     found = services.indicators.indicators(
         source,
@@ -67,9 +80,9 @@ def get_correlation() -> Response:
     """Return how the log returns of up to 50 pairs go together."""
     services = _services()
     with Query(request.environ) as query:
-        pairs = query.pairs(low=2, high=MAX_CORRELATED)
-        timeframe = query.timeframe()
-        window = query.integer("window", default=168, low=3, high=MAX_WINDOW)
+        pairs = CORRELATED.read(query)
+        timeframe = TIMEFRAME.read(query)
+        window = WINDOW.read(query)
         source = query.source(services.market.sources)
     found = services.indicators.correlation(source, pairs, timeframe, window)
     body = render_correlation(pairs, timeframe, window, found.fact, source=source, stale=found.stale)
@@ -78,9 +91,9 @@ def get_correlation() -> Response:
 
 def _names(query: Query) -> dict[str, Spec]:
     """Return what ``names`` means, each as it is written; the usual three if it is not given."""
-    text = query.text("names", (MAX_NAMES + 1) * (MAX_SPEC_CHARACTERS + 1))
+    given = NAMES.read(query)
     try:
-        return off_hub(lambda: parse_specs(USUAL if text is None else text))
+        return off_hub(lambda: parse_specs(USUAL if given is None else given))
     except InvalidParameter as error:
         query.refuse(error.parameter, error.code, error.message)
         return {}

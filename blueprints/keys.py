@@ -7,6 +7,7 @@ from typing import Annotated
 from flask import Blueprint, Response, current_app, jsonify, request
 from msgspec import Meta, Struct
 
+from blueprints.asked import cursor, integer
 from blueprints.audited import own_change
 from blueprints.bodies import read_json
 from blueprints.parameters import Query
@@ -39,6 +40,10 @@ class NewKeyBody(Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: Annotated[str, Meta(max_length=MAX_TEXT)] | int | None = None
 
 
+LIMIT = integer("limit", "Keys of a page.", default=MAX_KEYS, low=1, high=MAX_KEYS)
+CURSOR = cursor(KeyPosition)
+
+
 @keys.after_request
 def _keep_out_of_caches(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"
@@ -49,8 +54,8 @@ def _keep_out_of_caches(response: Response) -> Response:
 def list_keys() -> Response:
     """Return the caller's keys, without their text, oldest first."""
     with Query(request.environ) as query:
-        limit = query.integer("limit", default=MAX_KEYS, low=1, high=MAX_KEYS)
-        position = query.cursor(KeyPosition)
+        limit = LIMIT.read(query)
+        position = CURSOR.read(query)
     _, account = _owner()
     after = 0 if position is None else position.id
     found = services_of(current_app).access.keys.list(account, after, limit + 1)

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from blueprints.answers import answer, as_asked, broken_batch, wants_fresh
+from blueprints.asked import NUMBERS, TIMEFRAME, boolean, cursor, integer, pairs
 from blueprints.parameters import Query
 from blueprints.problems import batch_status, problem
 from shivx.cursors import encode_cursor
@@ -47,6 +48,14 @@ class TradePosition(Struct, frozen=True, array_like=True, tag="trades"):
     id: str
 
 
+PAIRS = pairs()
+DEPTH = integer("depth", "Levels a side, best first.", default=20, low=1, high=MAX_DEPTH)
+CANDLES = integer("limit", "Candles of a page.", default=100, low=1, high=MAX_CANDLES)
+CLOSED = boolean("closed", "Leave out the candle that may still change.")
+TRADES = integer("limit", "Trades of a page.", default=100, low=1, high=MAX_TRADES)
+CANDLE_CURSOR, TRADE_CURSOR = cursor(CandlePosition), cursor(TradePosition)
+
+
 def _services() -> Services:
     return services_of(current_app)
 
@@ -57,7 +66,7 @@ def list_pairs() -> Response:
     services = _services()
     with Query(request.environ) as query:
         source = query.source(services.market.sources)
-        numbers = query.numbers()
+        numbers = NUMBERS.read(query)
     found = services.market.catalogue(source, fresh=wants_fresh())
     body = render_catalogue(
         found.fact,
@@ -76,7 +85,7 @@ def get_price(pair: str) -> Response:
     with Query(request.environ) as query:
         name = query.pair(pair)
         source = query.source(services.market.sources)
-        numbers = query.numbers()
+        numbers = NUMBERS.read(query)
     found = services.market.price(source, name)
     body = render_ticker(found.fact, source=source, stale=found.stale, numbers=numbers)
     return answer(body, found, services.policies.price)
@@ -87,9 +96,9 @@ def get_prices() -> Response:
     """Return the prices of up to 100 pairs, and what went wrong with the others."""
     services = _services()
     with Query(request.environ) as query:
-        names = query.pairs()
+        names = PAIRS.read(query)
         source = query.source(services.market.sources)
-        numbers = query.numbers()
+        numbers = NUMBERS.read(query)
     found = {pair: as_asked(result) for pair, result in services.market.prices(source, names).items()}
     served = {pair: result for pair, result in found.items() if not isinstance(result, Exception)}
     failed = {pair: result for pair, result in found.items() if isinstance(result, Exception)}
@@ -110,9 +119,9 @@ def get_order_book(pair: str) -> Response:
     services = _services()
     with Query(request.environ) as query:
         name = query.pair(pair)
-        depth = query.integer("depth", default=20, low=1, high=MAX_DEPTH)
+        depth = DEPTH.read(query)
         source = query.source(services.market.sources)
-        numbers = query.numbers()
+        numbers = NUMBERS.read(query)
     found = services.market.order_book(source, name, depth)
     body = render_book(found.fact, depth, source=source, stale=found.stale, numbers=numbers)
     return answer(body, found, services.policies.orderbook)
@@ -124,14 +133,14 @@ def list_candles(pair: str) -> Response:
     services = _services()
     with Query(request.environ) as query:
         name = query.pair(pair)
-        timeframe = query.timeframe()
-        limit = query.integer("limit", default=100, low=1, high=MAX_CANDLES)
+        timeframe = TIMEFRAME.read(query)
+        limit = CANDLES.read(query)
         since, until = query.period()
-        cursor = query.cursor(CandlePosition)
-        closed = query.boolean("closed", default=False)
+        position = CANDLE_CURSOR.read(query)
+        closed = CLOSED.read(query)
         source = query.source(services.market.sources)
-        numbers = query.numbers()
-    since = since if cursor is None else cursor.since
+        numbers = NUMBERS.read(query)
+    since = since if position is None else position.since
     asked = _period(services, timeframe, limit, since, until, closed)
     found = services.candles.candles(
         source, name, timeframe, asked.start, asked.stop, closed=closed, fresh=wants_fresh()
@@ -178,12 +187,12 @@ def list_trades(pair: str) -> Response:
     services = _services()
     with Query(request.environ) as query:
         name = query.pair(pair)
-        limit = query.integer("limit", default=100, low=1, high=MAX_TRADES)
-        cursor = query.cursor(TradePosition)
+        limit = TRADES.read(query)
+        position = TRADE_CURSOR.read(query)
         source = query.source(services.market.sources)
-        numbers = query.numbers()
+        numbers = NUMBERS.read(query)
     found = services.market.trades(source, name)
-    older = _after(found.fact.trades, cursor)
+    older = _after(found.fact.trades, position)
     page = replace(found.fact, trades=older[:limit])
     more = len(older) > limit
     body = render_trades(

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, jsonify, request, url_for
 from msgspec import to_builtins
 
 from blueprints.answers import answer, as_asked, broken_batch
+from blueprints.asked import pairs, text
 from blueprints.audited import audited_change, record
 from blueprints.parameters import Query
 from blueprints.problems import batch_status, problem
@@ -30,6 +31,10 @@ admins_only = requires(Tier.ADMIN, scope="admin")
 
 LISTING = CachePolicy(ttl=1, name="model_listing")
 """Versions come and go by commands too, of which no process is told."""
+
+
+PAIRS = pairs()
+MODEL = text("model", f"`direction`, `volatility` or `ensemble`; `{DEFAULT}` if left out.", example=DEFAULT)
 
 
 def _services() -> Services:
@@ -58,7 +63,7 @@ def get_prediction(pair: str) -> Response:
     services = _services()
     with Query(request.environ) as query:
         name = query.pair(pair)
-        model = query.text("model") or DEFAULT
+        model = MODEL.read(query) or DEFAULT
         source = query.source(services.market.sources)
     found = services.predictions.predictions(source, [name], model)[name]
     if isinstance(found, Exception):
@@ -72,10 +77,10 @@ def get_predictions() -> Response:
     """Return what a model says of up to 100 pairs, and what went wrong with the others."""
     services = _services()
     with Query(request.environ) as query:
-        pairs = query.pairs()
-        model = query.text("model") or DEFAULT
+        named = PAIRS.read(query)
+        model = MODEL.read(query) or DEFAULT
         source = query.source(services.market.sources)
-    found = services.predictions.predictions(source, pairs, model)
+    found = services.predictions.predictions(source, named, model)
     asked = {pair: as_asked(result) for pair, result in found.items()}
     served = {pair: result for pair, result in asked.items() if not isinstance(result, Exception)}
     failed = {pair: result for pair, result in asked.items() if isinstance(result, Exception)}
