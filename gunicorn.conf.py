@@ -44,6 +44,7 @@ bind = _settings.bind
 worker_class = "gevent"  # measured against gthread: docs/performance.md
 threads = 16  # per worker, if --worker-class gthread is chosen
 worker_connections = 1000
+limit_request_line = 8190  # bytes, the most there is: a hundred long pairs in a query fit
 keepalive = 65  # seconds; longer than balancers keep theirs, so that it is they who close
 timeout = 60
 LEAST_GRACE = 5

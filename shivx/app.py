@@ -13,6 +13,7 @@ from blueprints.audited import denials_to
 from blueprints.auth import auth, guard_sessions
 from blueprints.costs import COSTS, VIEW_LIMITS, CostTable, limit_views
 from blueprints.dashboard import dashboard_of
+from blueprints.documents import documents
 from blueprints.entrance.once import one_time_entrance
 from blueprints.entrance.pages import Entrance, login_page
 from blueprints.errors import answer_outside, register_error_handlers
@@ -64,7 +65,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard(app)
     guard_sessions(app)
     pages = _pages(app, settings)
-    for blueprint in (market, indicators, ml, auth, keys, events, operations, admin, warming, *pages):
+    views = (market, indicators, ml, auth, keys, events, operations, admin, warming, documents)
+    for blueprint in (*views, *pages):
         app.register_blueprint(blueprint)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
