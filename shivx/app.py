@@ -46,6 +46,8 @@ from shivx.wiring import Services, wire
 if TYPE_CHECKING:
     from shivx.tracing.spans import Tracing
 
+VIEWS = (market, indicators, ml, auth, keys, events, operations, admin, warming, documents)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Return the service. It connects and starts its threads when first asked, in the process that is.
@@ -64,9 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     note_views(app)
     guard(app)
     guard_sessions(app)
-    pages = _pages(app, settings)
-    views = (market, indicators, ml, auth, keys, events, operations, admin, warming, documents)
-    for blueprint in (*views, *pages):
+    for blueprint in (*VIEWS, *_pages(app, settings)):
         app.register_blueprint(blueprint)
     app.cli.add_command(account_commands())
     app.cli.add_command(database_commands())
