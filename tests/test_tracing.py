@@ -187,7 +187,7 @@ def test_a_miss_and_a_hit_are_traced_through_all_parts(
         "SHIVX_CACHE_OP_TIMEOUT": "1",
         "SHIVX_CACHE_MARKET_PRICE_TTL": "600",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_BSP_SCHEDULE_DELAY": "600000",  # what a worker has not sent yet it sends when it ends
     }
     with GunicornService(worker_class=worker_class, env=env) as service:
         parent = f"00-{TRACE}-{PARENT}-01"
@@ -239,7 +239,9 @@ def test_a_wrong_variable_ends_the_start(capsys: pytest.CaptureFixture[str]) -> 
     service = GunicornService(env={"OTEL_TRACES_EXPORTER": "zipkin"})
     with pytest.raises(RuntimeError, match="ended"), service:
         pytest.fail("it started")
-    assert "OTEL_TRACES_EXPORTER: otlp or none, not 'zipkin'" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ShivX cannot start:\nOTEL_TRACES_EXPORTER: otlp or none, not 'zipkin'" in said
+    assert "Booting worker" not in said
 
 
 def test_the_doc_names_the_variables_and_spans() -> None:
