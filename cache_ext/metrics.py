@@ -69,7 +69,8 @@ load_duration = Histogram(
 )
 operation_duration = Histogram(
     "cache_operation_duration_seconds",
-    "Round trips to Redis by operation (read, begin, fill, release, delete, invalidate, clear, emit, other).",
+    "Round trips to Redis by operation (read, begin, fill, release, delete, invalidate, clear, limit, "
+    "session, emit, other).",
     ("operation",),
     buckets=DURATION_BUCKETS,
 )

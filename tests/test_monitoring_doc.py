@@ -54,7 +54,7 @@ def test_what_lies_inside_a_field_is_named() -> None:
 
 def test_the_rules_are_those_that_there_are() -> None:
     """In their order, with level, setting and change."""
-    told = [[cell.strip() for cell in row.split("|")[1:-1]] for row in TABLES[2].splitlines()[2:]]
+    told = [[cell.strip() for cell in row.split("|")[1:-1]] for row in TABLES[3].splitlines()[2:]]
     rules = []
     for rule in RULES:
         change = rule.change

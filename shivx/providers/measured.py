@@ -12,6 +12,27 @@ from shivx.errors import NotFound, OriginError, OriginInvalid
 from shivx.models import Candles, Catalogue, OrderBook, Pair, Ticker, Trades
 from shivx.providers.base import MarketDataProvider
 
+BUCKETS = (
+    5e-5,
+    1e-4,
+    2.5e-4,
+    5e-4,
+    1e-3,
+    2.5e-3,
+    5e-3,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+"""Seconds, as all durations have them; a test compares."""
+
 _requests = Counter(
     "origin_requests",
     "Questions to origins, by source and outcome (ok, unavailable, invalid, not_found).",
@@ -21,7 +42,7 @@ _duration = Histogram(
     "origin_request_duration_seconds",
     "Time that origins took to answer, waiting for their meter included.",
     ("source",),
-    buckets=(0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    buckets=BUCKETS,
 )
 
 
