@@ -21,6 +21,7 @@ from blueprints.events import events
 from blueprints.exposition import measure_requests
 from blueprints.indicators import indicators
 from blueprints.keys import keys
+from blueprints.manual import manual
 from blueprints.market import market
 from blueprints.ml import ml
 from blueprints.noted import note_views, noting_refusals
@@ -100,7 +101,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _pages(app: Flask, settings: Settings) -> list[Blueprint]:
     """Return what people look at."""
     entrance = Entrance()
-    pages = [login_page(entrance), dashboard_of(app)]
+    pages = [login_page(entrance), dashboard_of(app), manual()]
     if are_offered(settings):
         pages.append(one_time_entrance(entrance, OneTimeLinks(settings.instance_dir)))
     return pages
