@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -25,7 +24,7 @@ def service() -> Iterator[GunicornService]:
 
 
 def test_it_shows_each_operation_and_tries_one(
-    service: GunicornService, open_tab: Callable[..., Tab], tmp_path: Path
+    service: GunicornService, open_tab: Callable[..., Tab]
 ) -> None:
     """All are on the page; a price is asked for and shown; the console is quiet, nobody else is asked."""
     tab = open_tab(service.url)
@@ -36,7 +35,6 @@ def test_it_shows_each_operation_and_tries_one(
     price.get_by_role("button", name="Execute").click()
     expect(price.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
     expect(price.locator(".live-responses-table")).to_contain_text("received_at")
-    tab.page.screenshot(path=tmp_path / "docs.png")
 
 
 def test_its_files_are_kept_and_it_is_not(service: GunicornService) -> None:
