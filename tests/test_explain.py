@@ -9,10 +9,11 @@ import msgspec
 import pytest
 import redis
 
-from cache_ext import CachePolicy, ConfigurationError
+from cache_ext import MISS, CachePolicy, ConfigurationError
 from cache_ext.coherence.reasons import UNKNOWN, because
+from cache_ext.errors import StoreUnavailable
 from cache_ext.explain import inquiries
-from cache_ext.explain.explaining import explain_key
+from cache_ext.explain.explaining import explain_key, explain_request
 from cache_ext.explain.invalidations import RECENT, REMEMBERED, SHOWN_NAMES, Invalidations
 from cache_ext.stats.reporting import report_of
 from tests.caches import connected
@@ -235,3 +236,32 @@ def test_what_is_remembered_is_bounded():
     assert memory.last("k0", ["t0"]) == {}
     assert memory.last("k1", []).keys() == {"k1"}
     assert (len(memory.recent()[0].names), memory.recent()[0].count) == (SHOWN_NAMES, REMEMBERED + 1)
+
+
+def test_what_was_queued_says_so_when_it_is_told(pair, monkeypatch):
+    """Others learn of it late, from whoever tells Redis then, and why."""
+
+    def away(*given, **more):
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pair[0].runtime.store, "invalidate", away)
+        assert pair[0].invalidate_tags(TAG).queued
+    assert not pair[0].runtime.memory.invalidations.recent()[0].applied
+    heard = pair[1].runtime.memory.invalidations
+    until(lambda: pair[0].get("x") is MISS and heard.recent(), "the other has heard of it")
+    (told,) = heard.recent()
+    assert (told.names, told.reason, told.applied) == ((TAG,), "queued while Redis was away", True)
+
+
+def test_an_answer_that_would_be_too_large_tells_of_the_newest_requests(pair, monkeypatch):
+    """Of one id; a process that does not answer at all would tell less."""
+    memory = pair[1].runtime.memory
+    for number in range(20):
+        memory.note(("same", float(number), "k" * 200, 0.0))
+    assert len(explain_request(pair[0], "same").requests) == 20
+    monkeypatch.setattr(inquiries, "MAX_ANSWER_BYTES", 2_000)
+    told = explain_request(pair[0], "same")
+    assert told.complete
+    assert 1 <= len(told.requests) < 20
+    assert told.requests[-1].at == max(each.at for each in told.requests)

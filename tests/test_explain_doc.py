@@ -11,7 +11,7 @@ from msgspec.structs import fields
 
 from cache_ext.explain.answers import Copy, KeyTold, ReadTold, RequestTold, Stored, TagState
 from cache_ext.explain.invalidations import RECENT, REMEMBERED, Told, What
-from cache_ext.explain.trails import MAX_READS, PLACES
+from cache_ext.explain.trails import KEPT_READS, MAX_READS, PLACES, WHOLE
 
 TEXT = (Path(__file__).parent.parent / "docs/explain.md").read_text()
 TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
@@ -48,7 +48,11 @@ def test_what_lies_inside_a_field_is_named() -> None:
 
 def test_figures_and_words_are_those_of_the_code() -> None:
     """How much is remembered, and what an invalidation can be aimed at."""
-    assert f"last {PLACES:,} requests, the last {RECENT} invalidations" in TEXT
+    assert f"last {PLACES:,} requests" in TEXT
+    assert f"last {WHOLE} with all that they read, of older ones with {KEPT_READS} reads" in TEXT.replace(
+        "\n", " "
+    )
+    assert f"the last {RECENT} invalidations" in TEXT
     assert f"of {REMEMBERED:,} names" in TEXT
     assert f"beyond {MAX_READS}" in TEXT
     assert [word for word in get_args(What) if f"`{word}`" not in TEXT] == []

@@ -7,7 +7,7 @@ import contextvars
 import pytest
 
 from cache_ext import CachePolicy
-from cache_ext.explain.trails import MAX_READS, Trail
+from cache_ext.explain.trails import KEPT_READS, MAX_READS, PLACES, WHOLE, Read, Requests, Trail
 from tests.caches import connected
 
 POLICY = CachePolicy(ttl=60, name="fact")
@@ -103,3 +103,24 @@ def test_redis_that_is_away_is_why(make_cache, own_redis_server, trail):
     with trail:
         cache.get_or_load("a", lambda: 1, policy=POLICY)
     assert trail.reasons["a"].startswith("Redis was not asked: ")
+
+
+def test_of_older_requests_some_reads_are_remembered():
+    """Of the newest all, and the oldest are forgotten altogether."""
+    requests = Requests()
+    for number in range(PLACES + 1):
+        trail = Trail(str(number), 0.0, "GET", "k")
+        with trail:
+            for key in range(KEPT_READS + 2):
+                trail.note(Read(str(key), "fact", "l2", "hit", 1.0, 0.0))
+                trail.explain(str(key), "why")
+        requests.follow(trail)
+
+    def told(number):
+        (found,), _, _ = requests.of(str(number))
+        return len(found.reads), found.hidden, len(found.reasons)
+
+    assert requests.of("0") == ([], [], [])
+    assert told(PLACES + 1 - WHOLE) == (KEPT_READS + 2, 0, KEPT_READS + 2)
+    assert told(PLACES - WHOLE) == told(1) == (KEPT_READS, 2, KEPT_READS)
+    assert len(requests) == PLACES

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from itertools import islice
 
 from cache_ext.coherence.journal import Journal
+from cache_ext.coherence.reasons import because
 from cache_ext.coherence.records import Header, Names
 from cache_ext.errors import StoreUnavailable
 from cache_ext.stores.base import Store
@@ -154,10 +155,11 @@ class Outbox:
         everything = own.everything or shared.everything or len(own) + len(shared) > MAX_NAMES
         done = False
         try:
-            if everything:
-                store.clear()
-            else:
-                _tell_names(store, own, shared)
+            with because("queued while Redis was away"):
+                if everything:
+                    store.clear()
+                else:
+                    _tell_names(store, own, shared)
             done = True
         finally:
             with self._lock:

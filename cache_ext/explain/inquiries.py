@@ -27,6 +27,7 @@ PATIENCE = 0.5
 CHANNEL = 0
 """The bucket whose channel questions and answers take."""
 MAX_ANSWER_BYTES = 262_144
+"""Of an answer; of requests that are more the newest are told."""
 AT_ONCE = 4
 """Questions that a process answers at once; what more it is asked it leaves to others."""
 
@@ -117,10 +118,12 @@ class Inquiries:
         self._answering.close(patience)
 
     def _answer(self, question: str, subject: Sequence[str]) -> None:
-        text = msgspec.json.encode(self._known(subject))
-        if len(text) <= MAX_ANSWER_BYTES:
-            with suppress(StoreUnavailable):  # who asked will say that we did not answer
-                self._publish("a", [question, text.decode()])
+        answer = self._known(subject)
+        while len(text := msgspec.json.encode(answer)) > MAX_ANSWER_BYTES and answer.requests:
+            newer = answer.requests[len(answer.requests) // 2 + 1 :]
+            answer = msgspec.structs.replace(answer, requests=newer)
+        with suppress(StoreUnavailable):  # who asked will say that we did not answer
+            self._publish("a", [question, text.decode()])
 
     def _publish(self, kind: str, names: Sequence[str]) -> int:
         """Publish a message; return how many listen on this server."""

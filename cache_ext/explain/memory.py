@@ -39,8 +39,8 @@ class Memory:
         self._near = near
         self._monotonic = monotonic
         self.requests = Requests()
-        self.note = self.requests.note
-        """Adds a request to what is remembered."""
+        self.note, self.follow = self.requests.note, self.requests.follow
+        """Add a request to what is remembered."""
         self.invalidations = Invalidations(signature)
         self.trust = Trust()
 

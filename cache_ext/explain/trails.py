@@ -12,6 +12,9 @@ PLACES = 4_096
 """Requests that a process remembers."""
 MAX_READS = 128
 """Reads that are noted of one request; a batch has no more keys than 100."""
+WHOLE = 512
+"""Requests whose reads are all remembered; of older ones there are some."""
+KEPT_READS = 8
 
 Hit = tuple[str, float, str, float]
 """What a door notes of a response from L1: request id, when (s, monotonic), key, when that was loaded."""
@@ -105,6 +108,14 @@ class Trail:
         if self._open and len(self.reasons) < MAX_READS:
             self.reasons[key] = reason
 
+    def trim(self) -> None:
+        """Forget all but some of the reads: what a process remembers is bounded in bytes too."""
+        with self._lock:
+            self.hidden += len(self.reads[KEPT_READS:])
+            del self.reads[KEPT_READS:]
+            kept = {read.key for read in self.reads}
+            self.reasons = {key: reason for key, reason in self.reasons.items() if key in kept}
+
     def answering(
         self, start_response: Callable[..., Any], monotonic: Callable[[], float]
     ) -> Callable[..., Any]:
@@ -143,25 +154,27 @@ class Requests:
     """The ring: what there is no place for any more is forgotten, oldest first."""
 
     def __init__(self) -> None:
-        self._ring: deque[Hit | Plain | Trail] = deque(maxlen=PLACES)
-        self.note: Callable[[Hit | Plain | Trail], None] = self._ring.append
+        self._ring: deque[Hit | Plain] = deque(maxlen=PLACES)
+        self._trails: deque[Trail] = deque(maxlen=PLACES)
+        self.note: Callable[[Hit | Plain], None] = self._ring.append
         """Adds a request; atomic, a single call into C."""
+
+    def follow(self, trail: Trail) -> None:
+        """Add a request that notes what it does."""
+        self._trails.append(trail)
+        if len(self._trails) > WHOLE:
+            self._trails[-WHOLE - 1].trim()
 
     def of(self, id: str) -> tuple[list[Trail], list[Hit], list[Plain]]:
         """Return what there is of the request *id*; clients may give several the same one."""
-        trails: list[Trail] = []
         hits: list[Hit] = []
         plain: list[Plain] = []
-        for each in list(self._ring):
-            if isinstance(each, Trail):
-                if each.id == id:
-                    trails.append(each)
-            elif each[0] == id:
-                if isinstance(each, Plain):
-                    plain.append(each)
-                else:
-                    hits.append(each)
-        return trails, hits, plain
+        for each in [each for each in list(self._ring) if each[0] == id]:
+            if isinstance(each, Plain):
+                plain.append(each)
+            else:
+                hits.append(each)
+        return [trail for trail in list(self._trails) if trail.id == id], hits, plain
 
     def __len__(self) -> int:
-        return len(self._ring)
+        return len(self._ring) + len(self._trails)

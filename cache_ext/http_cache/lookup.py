@@ -90,7 +90,7 @@ class Lookup:
 
     def remember(self, trail: Trail) -> None:
         """Have the request of *trail* be one that can be explained later."""
-        self._cache.runtime.memory.note(trail)
+        self._cache.runtime.memory.follow(trail)
 
     def find(self, key: str, tags: Tags) -> Found:
         """Return what there is of *key*, fresh or not."""
