@@ -86,6 +86,21 @@ def test_all_workers_of_all_instances_are_counted_once(fleet: Fleet) -> None:
         assert (price["keys"], told["keys_share"]) == (len(PAIRS), 1.0)
 
 
+def test_connections_and_backplanes_of_all_are_added_up(fleet: Fleet) -> None:
+    """Each process says what its pool holds and may hold, and that it hears of invalidations, within 1 s."""
+    until(lambda: fleet.stats(fleet.one)["backplane"]["live"] == 2 * WORKERS, "all listen", PATIENCE)
+    told = fleet.stats(fleet.other)
+    assert told["backplane"] == {"bound_seconds": 1.0, "live": 2 * WORKERS, "deaf": 0}
+    members, pool = told["processes"], told["pool"]
+    assert {(each["listens"], each["hears"], each["pool_max"]) for each in members} == {(True, True, 50)}
+    assert pool["max"] == 2 * WORKERS * 50
+    assert pool["used"] == sum(each["pool_used"] for each in members) >= 0
+    assert pool["idle"] == sum(each["pool_idle"] for each in members)
+    assert (
+        2 * WORKERS <= pool["used"] + pool["idle"] <= told["redis"]["clients"] <= told["redis"]["max_clients"]
+    )
+
+
 def test_the_command_tells_the_same_and_is_no_process_of_the_service(fleet: Fleet) -> None:
     """As lines and as JSON; it says so if Redis is away."""
     asked = fleet.one.run("flask", "cache", "stats", "--json")
