@@ -46,7 +46,8 @@ class Jobs:
     def __init__(self, gateway: RedisGateway | None, namespace: str) -> None:
         self._gateway = gateway
         self._keys = KeySpace(namespace)
-        self._texts = {name: (_LUA / f"{name}.lua").read_text() for name in ("begin", "tell", "look")}
+        text = {path.stem: path.read_text() for path in _LUA.glob("*.lua")}
+        self._texts = {name: text["kept"] + text[name] for name in ("begin", "tell", "look")}
 
     def begin(self, job: str) -> None:
         """Begin *job*, a new id: from now on its process is expected to speak.

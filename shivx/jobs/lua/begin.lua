@@ -3,13 +3,6 @@
 -- KEYS[2]  the job
 -- ARGV     its id, how long it may be silent, how long it is remembered (ms)
 -- Returns  the id of the job that runs: this one, or another
-local function kept(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then
-    redis.call('DEL', key)
-  end
-end
-
 kept(KEYS[1], 'string')
 kept(KEYS[2], 'hash')
 local holder = redis.call('GET', KEYS[1])

@@ -3,13 +3,6 @@
 -- KEYS[2]  the job
 -- ARGV     its id, how long it may be silent, how long it is remembered (ms), '1' if it is over, field, value, ...
 -- Returns  'ok'; or, and then nothing was changed, 'cancelled', or 'lost' if another job has begun meanwhile
-local function kept(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then
-    redis.call('DEL', key)
-  end
-end
-
 kept(KEYS[1], 'string')
 kept(KEYS[2], 'hash')
 local id, over = ARGV[1], ARGV[4] == '1'
