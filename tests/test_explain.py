@@ -265,3 +265,16 @@ def test_an_answer_that_would_be_too_large_tells_of_the_newest_requests(pair, mo
     assert told.complete
     assert 1 <= len(told.requests) < 20
     assert told.requests[-1].reads[0].age == 19, "the newest"
+
+
+def test_a_process_that_cannot_hear_is_named(pair, make_cache, redis_url):
+    """It runs the cache, as the stats know, and nobody can ask it."""
+    deaf = make_cache(redis_url, pubsub=False)
+    describe = deaf.runtime.stats._describe
+    deaf.runtime.stats._describe = lambda: msgspec.structs.replace(describe(), pid=1)
+    deaf.runtime.stats.tick()
+    told = explain_key(pair[0], KEY)
+    assert (told.complete, told.incomplete_because) == (
+        False,
+        f"no answer within {inquiries.PATIENCE} s from {ME[0]}/1",
+    )

@@ -148,12 +148,20 @@ def test_a_batch_tells_each_key(site: Site) -> None:
     assert (outcomes[FACT], outcomes["price:{pair:scripted:ETH-USDC}"]) == ("hit", "miss")
 
 
-def test_requests_of_one_id_are_all_told_oldest_first(site: Site) -> None:
+def test_requests_of_one_id_are_all_told_oldest_first(site: Site, clock: FakeClock) -> None:
     """A client may give several the same."""
-    for path in (PRICE, "/api/market/price/ETH-USDC", PRICE):
+    for path in (PRICE, PRICE, "/api/auth/me", "/api/market/price/ETH-USDC"):
         ask(site, path, "same")
+        clock.advance(0.1)
     told = explained(site, request_id="same")["requests"]
-    assert [each["outcome"] for each in told] == ["MISS", "MISS", "HIT"]
+    assert [each["outcome"] for each in told] == ["MISS", "HIT", "none", "MISS"]
+
+
+def test_probes_are_not_remembered(site: Site) -> None:
+    """They come all the time, and would push out what somebody asks about."""
+    for path in ("/healthz", "/readyz", "/metrics"):
+        ask(site, path, "probe")
+    assert explained(site, request_id="probe")["requests"] == []
 
 
 def test_a_request_that_nobody_remembers_is_an_answer(site: Site) -> None:
