@@ -159,6 +159,17 @@ def test_it_fires_and_stays_silent(case: Case, tmp_path: Path) -> None:
         rules_test(tmp_path, series, iter([{**when, "exp_alerts": expected}]))
 
 
+def test_no_hit_at_all_is_a_low_hit_rate(tmp_path: Path) -> None:
+    """Though hits that never were have no series."""
+    when = {"eval_time": "15m", "alertname": "ShivxHitRateLow"}
+    said = {
+        "summary": "Only 0% of the reads are hits",
+        "runbook_url": "https://docs/runbooks.md#low-hit-rate",
+    }
+    expected = [{"exp_labels": {"severity": "ticket", "job": "shivx"}, "exp_annotations": said}]
+    rules_test(tmp_path, {READS % "miss": "0+1000x20"}, iter([{**when, "exp_alerts": expected}]))
+
+
 def test_each_runbook_is_there_and_names_its_alert() -> None:
     """At the anchor that the alert links to; nothing is left there of alerts that are gone."""
     known = anchors(RUNBOOKS)
