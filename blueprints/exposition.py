@@ -10,12 +10,13 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
+from cache_ext import metrics
 from cache_ext.engine import TieredCache
 from cache_ext.errors import StoreUnavailable
 from cache_ext.metrics import DURATION_BUCKETS
@@ -75,12 +76,7 @@ class _Everything(Collector):
         services.sessions.measure()
         held = measure_keys(services.cache.gateway, services.cache.runtime.keyspace)
         facts = _facts(services.cache)
-        for family in self._counted():
-            if family.name == "cache_memory_bytes" and held is not None:
-                family.add_sample(family.name, L2, held)
-            if family.name == "cache_evictions" and facts is not None:
-                family.add_sample(f"{family.name}_total", L2, facts.evicted_keys)
-            yield family
+        yield from _with_redis(self._counted(), held, facts)
         yield from _of_redis(facts)
         yield _of_models(services)
         build = {"version": VERSION, "python": platform.python_version()}
@@ -93,6 +89,20 @@ class _Everything(Collector):
         files = [str(path) for path in Path(os.environ[MULTIPROCESS]).glob("*.db") if _size(path)]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return merged
+
+
+def _with_redis(counted: Iterable[Metric], held: int | None, facts: RedisFacts | None) -> Iterator[Metric]:
+    """Return what is counted, and in it what lies in Redis and goes from there, be it nowhere else."""
+    of_redis = {
+        "cache_memory_bytes": GaugeMetricFamily("cache_memory_bytes", metrics.memory_bytes._documentation),
+        "cache_evictions": CounterMetricFamily("cache_evictions", metrics.evictions._documentation),
+    }
+    found = of_redis | {family.name: family for family in counted}
+    if held is not None:
+        found["cache_memory_bytes"].add_sample("cache_memory_bytes", L2, held)
+    if facts is not None:
+        found["cache_evictions"].add_sample("cache_evictions_total", L2, facts.evicted_keys)
+    yield from found.values()
 
 
 def _size(path: Path) -> int:

@@ -55,6 +55,9 @@ def test_all_workers_are_counted_once(own_redis_server: RunningServer, worker_cl
         assert told("flask_http_request_total", status="404") == CROWD
         assert told("redis_health_status") == 1
         until(lambda: told("cache_memory_bytes", layer="l1") > 0, "what L1 has is measured", PATIENCE)
+        assert 'cache_evictions_total{layer="l2"} 0.0' in service.get("/metrics").body.decode(), (
+            "nor is it missing"
+        )
         first, other = service.worker_pids()
         os.kill(first, signal.SIGKILL)
         until(lambda: {*service.worker_pids()} - {first, other}, "another worker is there", PATIENCE)
