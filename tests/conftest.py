@@ -21,6 +21,7 @@ from tests.browser import Browser, Tab, chromium, tabs
 from tests.caches import connected
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
+from tests.nginx import program_of_nginx
 from tests.postgres import PostgresServer
 from tests.promtool import program_of_prometheus
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
@@ -359,5 +360,14 @@ def prometheus() -> str:
     """Where the program of Prometheus is."""
     try:
         return program_of_prometheus("prometheus")
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture
+def nginx() -> str:
+    """Where the program of nginx is."""
+    try:
+        return program_of_nginx()
     except ServerAbsent as absent:
         pytest.skip(str(absent))
