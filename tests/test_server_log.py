@@ -25,7 +25,9 @@ def lines_of(service: GunicornService) -> list[dict[str, object]]:
         if line.startswith("{"):
             found.append(json.loads(line))
         else:
-            assert not line or line.startswith(("ShivX serves", "  try", "  health", "  docs")), line
+            assert not line or line.startswith(("ShivX serves", "  try", "  health", "  admin", "  docs")), (
+                line
+            )
     return found
 
 

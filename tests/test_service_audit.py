@@ -38,6 +38,12 @@ MARKET = (
 """Each has some twenty numbers of its own, which take a page of the file that they are in."""
 FLUSH = "/api/admin/cache/flush"
 AUDIT = "/api/admin/audit"
+ROUTES = (
+    *(f"/api/market/{kind}/BTC-USDC" for kind in ("price", "orderbook", "trades", "ohlcv")),
+    *("/api/market/pairs", "/api/market/prices?pairs=BTC-USDC", "/api/market/tokens/BTC"),
+    *("/api/indicators", "/api/indicators/BTC-USDC", "/api/ml/models", "/api/ml/predict/BTC-USDC"),
+    *("/api/auth/me", "/api/auth/keys", "/api/auth/sessions", "/api/admin/audit", "/docs", "/openapi.json"),
+)
 FULL_BYTES = 1
 """No file of a worker grows beyond it: what is there already is larger."""
 
@@ -122,14 +128,33 @@ def test_no_secret_is_in_any_log(worker_class: str) -> None:
         assert [secret for secret in hidden if secret in where] == []
 
 
+def make_room(service: GunicornService) -> None:
+    """Have the numbers counted until their files have just grown: what follows finds room in them.
+
+    They lie in memory, which a full disk does not touch; the limit below would.
+    """
+    (folder,) = (service.instance_dir / "instance/run").glob("metrics-*")
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in folder.glob("histogram_*.db"))
+
+    before = size()
+    for path in (f"{route}{query}" for query in ("?x=1", "") for route in ROUTES):
+        if size() > before:
+            return
+        service.get(path)
+    raise AssertionError("the numbers of so many routes fit into the first file")
+
+
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
 def test_on_a_full_disk_admins_do_nothing_and_the_market_goes_on(worker_class: str) -> None:
     """No file can grow: 503 for admins, prices for all, denials are denials; afterwards all is as before."""
     with GunicornService(worker_class=worker_class) as service:
         key = {"X_API_Key": admin_key_at_once(service)}
         assert post(service, FLUSH, {"reason": "before"}, **key).status == 200
-        assert post(service, FLUSH, {"reason": "x"}).status == 401  # so that the numbers have room for it
+        assert post(service, FLUSH, {"reason": "x"}).status == 401
         assert service.get(PRICE).status == 200
+        make_room(service)
         (worker,) = service.worker_pids()
         unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
         try:

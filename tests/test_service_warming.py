@@ -125,3 +125,8 @@ def test_an_admin_has_pairs_warmed(service: GunicornService, redis_server: Runni
     assert isinstance(result, dict)
     assert [each | {"error": ""} for each in result["failed"]] == [failure | {"error": ""}]
     assert service.get("/api/indicators/ETH-USDC").headers["X-Cache"] == "HIT"
+    done = service.run("flask", "--app", "wsgi", "cache", "warm", "--pairs", "BTC-USDC")
+    assert (done.returncode, "in the cache" in done.stdout) == (0, True), done.stderr
+    audit = json.loads(service.get("/api/admin/audit", headers).body)["entries"]
+    mine = [each["outcome"] for each in audit if each["via"] == "none" or each["address"] == "command line"]
+    assert mine[:2] == ["done", "intended"], audit[:3]

@@ -48,13 +48,14 @@ def warm(pairs: str | None, as_json: bool) -> None:
 
             found = Warmer(services, tell).warm(targets)
     finally:
-        services.close()
+        services.cache.close()  # the rest is closed when what was done is recorded
     for failure in found.failed:
         click.echo(f"not warmed: {failure}", err=True)
     told = f"{found.loaded} answers of {found.pairs} pairs are in the cache"
     missing = f", {found.skipped} wait for models that are not trained yet" if found.skipped else ""
     click.echo(json.dumps(to_builtins(found)) if as_json else told + missing)
-    raise SystemExit(1 if found.failed else 0)
+    if found.failed:
+        raise SystemExit(1)
 
 
 def _targets(services: Services, pairs: str | None) -> list[Target]:
