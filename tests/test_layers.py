@@ -134,7 +134,7 @@ CACHE_EXT_ROWS = (
     ("web.state", "explain.explaining"),
     ("opening", "web.health", "loading.updating"),
     ("testing.fixtures",),
-    ("web.naming", "web.arguments", "web.responses"),
+    ("web.naming", "web.arguments", "web.responses", "web.tables"),
     ("web.labels", "web.figures", "web.explanation"),
     ("web.cli",),
     ("web.decorators",),
@@ -206,6 +206,10 @@ LATE_IMPORTS = {
     ("shivx", "shivx.app"): "the factory imports everything, and its parts import this package",
     ("shivx.app", "shivx.tracing.spans"): "needs packages that only who wants traces has installed",
     ("cache_ext.transport.greenlets", "gevent.hub"): "cache_ext needs no gevent; who uses it has loaded it",
+    (
+        "cache_ext.web.figures",
+        "cache_ext.web.tables",
+    ): "Rich, which one command needs; the others start sooner",
     ("shivx.accounts.database", "shivx.accounts.upgrading"): "Alembic is slow to load; few starts need it",
 }
 

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from cache_ext import MISS, TieredCache
+from shivx.app import create_app
 from shivx.names import price_key
 from shivx.services import register_facts
 from tests.caches import connected
+from tests.market_stage import settings_for
 from tests.processes import free_port, spawn, terminate
 from tests.service import GunicornService
 from tests.service_stage import processes_of, run_id, runtime_of
@@ -80,8 +83,16 @@ def test_health_by_command_has_an_exit_code_and_json(service: GunicornService) -
     [
         (["invalidate"], 2, "name a --tag or a --key"),
         (["flush"], 2, "--reason"),
-        (["invalidate", "--tag", TAG], 1, "Redis does not answer"),
-        (["flush", "--reason", "a test"], 1, "Redis does not answer"),
+        (["explain"], 2, "name a KEY or a --request-id"),
+        (["warm", "--pairs", "BTC"], 2, "--pairs: "),
+        (["invalidate", "--tag", TAG], 1, "Redis does not answer: what runs on this host will tell it"),
+        (["invalidate", "--tag", TAG, "--dry-run"], 1, "Redis does not answer, so nothing was counted"),
+        (["flush", "--reason", "a test"], 1, "Redis does not answer: what runs on this host will tell it"),
+        (["explain", "a-key"], 1, "not complete: Redis does not answer"),
+        (["stats"], 1, "nothing is known of the service: "),
+        (["stats", "--watch"], 1, "nothing is known of the service: "),
+        (["warm"], 1, "Redis does not answer: nothing that is loaded would be kept"),
+        (["health"], 1, "Redis does not answer"),
     ],
 )
 def test_command_that_does_nothing_says_so(
@@ -90,9 +101,21 @@ def test_command_that_does_nothing_says_so(
     """2 for a wrong call, 1 if Redis is away; in both cases why, and no claim that it was done."""
     ended = service.run("flask", "cache", *arguments, env=NO_REDIS)
     assert ended.returncode == code
-    assert message in ended.stderr
+    said = ended.stdout if arguments == ["health"] else ended.stderr
+    lines = [line for line in said.splitlines() if not line.startswith("{")]  # the log is beside it
+    assert len([line for line in lines if message in line]) == 1, said
+    assert "Traceback" not in ended.stderr
     assert "done" not in ended.stdout
     assert "by hand" not in ended.stderr
+
+
+def test_each_command_was_tried_without_redis() -> None:
+    """A new one has to be put into the table above."""
+    (mark,) = test_command_that_does_nothing_says_so.pytestmark
+    tried = {arguments[0] for arguments, code, _ in mark.args[1] if code == 1}
+    group = create_app(settings_for()).cli.commands["cache"]
+    assert isinstance(group, click.Group)
+    assert set(group.commands) == tried
 
 
 def test_flask_run_shares_the_embedded_server(service: GunicornService, tmp_path: Path) -> None:

@@ -177,6 +177,15 @@ def test_the_command_says_what_it_did(site: Site) -> None:
     assert (done.exit_code, done.stdout) == (0, "12 answers of 2 pairs are in the cache\n")
 
 
+def test_what_became_of_the_command_is_in_the_audit(site: Site) -> None:
+    """All is loaded, or something failed."""
+    for pairs, outcome in (("BTC-USDC", "done"), ("NO-PAIR", "failed")):
+        app = create_app(site.services.settings)
+        app.test_cli_runner().invoke(args=["cache", "warm", "--pairs", pairs])
+        newest, intent = (row.event for row in site.services.audit.page(2).rows)
+        assert (newest.action, newest.outcome, intent.outcome) == ("cache.warm", outcome, "intended")
+
+
 def test_the_command_ends_with_1_and_a_line_for_each_failure(site: Site) -> None:
     """What else could be loaded is; JSON has the same."""
     done = run(site, "--pairs", "NO-PAIR,BTC-USDC", "--json")

@@ -36,19 +36,18 @@ def warm(pairs: str | None, as_json: bool) -> None:
     Exits with 0 if all is loaded, 1 if anything failed (a line each) or Redis does not answer.
     """
     services = services_of(current_app)
-    try:
-        services.start()
-        if not store_answers(services.cache):
-            raise click.ClickException("Redis does not answer: nothing that is loaded would be kept")
-        targets = _targets(services, pairs)
-        with click.progressbar(length=STEPS_SHOWN, label="warming", file=sys.stderr) as bar:
+    click.get_current_context().call_on_close(services.close)  # once what became of it is in the audit
+    targets = None if pairs is None else _named(services, pairs)
+    services.start()
+    if not store_answers(services.cache):
+        raise click.ClickException("Redis does not answer: nothing that is loaded would be kept")
+    targets = _usual(services) if targets is None else targets
+    with click.progressbar(length=STEPS_SHOWN, label="warming", file=sys.stderr) as bar:
 
-            def tell(share: float) -> None:
-                bar.update(int(share * STEPS_SHOWN) - bar.pos)
+        def tell(share: float) -> None:
+            bar.update(int(share * STEPS_SHOWN) - bar.pos)
 
-            found = Warmer(services, tell).warm(targets)
-    finally:
-        services.cache.close()  # the rest is closed when what was done is recorded
+        found = Warmer(services, tell).warm(targets)
     for failure in found.failed:
         click.echo(f"not warmed: {failure}", err=True)
     told = f"{found.loaded} answers of {found.pairs} pairs are in the cache"
@@ -58,13 +57,16 @@ def warm(pairs: str | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _targets(services: Services, pairs: str | None) -> list[Target]:
-    sources = services.market.sources
+def _named(services: Services, pairs: str) -> list[Target]:
     try:
-        if pairs is not None:
-            return chosen(pairs.split(","), sources, {})
-        return chosen(services.settings.warm_pairs, sources, hottest(services.cache))
+        return chosen(pairs.split(","), services.market.sources, {})
     except InvalidParameter as error:
         raise click.UsageError(f"--pairs: {error}") from None
+
+
+def _usual(services: Services) -> list[Target]:
+    try:
+        hot = hottest(services.cache)
     except StoreUnavailable as error:
         raise click.ClickException(f"Redis does not answer: {error}") from None
+    return chosen(services.settings.warm_pairs, services.market.sources, hot)
