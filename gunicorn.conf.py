@@ -88,7 +88,7 @@ def when_ready(server: Any) -> None:
         f"\nShivX serves {origin}{note} on {url}\n"
         f"  try     curl -i {url}/api/market/price/ADA-USDC\n"
         f"  health  {url}/api/admin/cache/health   numbers  {url}/metrics\n"
-        f"  docs    README.md and docs/\n"
+        f"  docs    {url}/docs   the API   README.md and docs/   all else\n"
         f"  admin   {url}/admin/cache   the dashboard\n{_way_in(server, url)}",
         flush=True,
     )
