@@ -87,6 +87,31 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
+def _judged(client: Raw, answer: Answer, url: str, method: str, sent: Raw, body: Raw) -> Raw:
+    """Return *answer* parsed, unless *client* or its status says that it is none.
+
+    Raises:
+        OriginUnavailable: it refuses us.
+        OriginInvalid: it is an error, or no JSON.
+    """
+    text = answer.body.decode("utf-8", "replace").strip()
+    # A character that had to be replaced could be part of a name.
+    found = None if _REPLACED in text else client.parse_json(text)
+    if answer.status >= 300:
+        details = f"{client.id} answered with HTTP status {answer.status}"
+    else:
+        details = f"{client.id} answered with something that is not JSON"
+    if found is not None:
+        client.handle_errors(
+            answer.status, answer.reason, url, method, answer.headers, text, found, sent, body
+        )
+    if answer.status in _REFUSALS:
+        raise OriginUnavailable(details, retry_after=60.0)
+    if answer.status >= 300 or found is None:
+        raise OriginInvalid(details)
+    return found
+
+
 def make_client_class(base: type[CcxtClient], profile: Profile) -> type[CcxtClient]:
     """Return a subclass of ccxt's class *base* that talks through the `Call` in its attribute ``call``.
 
@@ -106,26 +131,8 @@ def make_client_class(base: type[CcxtClient], profile: Profile) -> type[CcxtClie
             sent = {**self.prepare_request_headers(headers), "Accept-Encoding": "gzip"}
             data = body.encode() if isinstance(body, str) else None
             answer = self.call.send(method, url, sent, data)
-            return self._judge(answer, url, method, sent, body)
-
-        def _judge(self, answer: Answer, url: str, method: str, sent: Raw, body: Raw) -> Raw:
-            text = answer.body.decode("utf-8", "replace").strip()
-            # A character that had to be replaced could be part of a name.
-            found = None if _REPLACED in text else self.parse_json(text)
-            if answer.status >= 300:
-                details = f"{self.id} answered with HTTP status {answer.status}"
-            else:
-                details = f"{self.id} answered with something that is not JSON"
-            if found is not None:
-                self.handle_errors(
-                    answer.status, answer.reason, url, method, answer.headers, text, found, sent, body
-                )
-            if answer.status in _REFUSALS:
-                raise OriginUnavailable(details, retry_after=60.0)
-            if answer.status >= 300 or found is None:
-                raise OriginInvalid(details)
-            self.answer = found
-            return found
+            self.answer = _judged(self, answer, url, method, sent, body)
+            return self.answer
 
         def on_json_response(self, text: str) -> Raw:
             return parse_exactly(text)
