@@ -46,9 +46,9 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(redis_server: RunningServer, models: Path) -> Iterator[GunicornService]:
+def env(redis_server: RunningServer, models: Path) -> dict[str, str]:
     """A service that warms when it starts, on a slow exchange, with facts that stay long enough to be met."""
-    env = {
+    return {
         "SHIVX_REDIS_URL": redis_server.url,
         "SHIVX_SECRET_KEYS": SECRET,
         "SHIVX_MODEL_DIR": str(models),
@@ -58,6 +58,11 @@ def service(redis_server: RunningServer, models: Path) -> Iterator[GunicornServi
         "SHIVX_CACHE_MARKET_PRICE_TTL": "600",
         "SHIVX_CACHE_ORDERBOOK_TTL": "600",
     }
+
+
+@pytest.fixture
+def service(env: dict[str, str]) -> Iterator[GunicornService]:
+    """It, running."""
     with GunicornService(workers=WORKERS, env=env) as started:
         yield started
 
@@ -86,6 +91,19 @@ def test_the_first_client_of_a_service_hits(service: GunicornService, redis_serv
             answer = service.get(path.format(pair))
             assert (answer.status, answer.headers["X-Cache"]) == (200, "HIT"), path
     assert service.get("/api/market/price/ETH-USDC").headers["X-Cache"] == "MISS"
+
+
+def test_what_was_hot_before_a_restart_is_warm_after_it(
+    env: dict[str, str], redis_server: RunningServer
+) -> None:
+    """Of the pairs that nobody set, those that were read: by workers that have ended since."""
+    with GunicornService(workers=WORKERS, env=env | {"SHIVX_CACHE_WARMING_ENABLED": "false"}) as before:
+        for _ in range(20):
+            assert before.get("/api/market/price/AVAX-USDC").status == 200
+    with GunicornService(workers=WORKERS, env=env) as after:
+        until(lambda: is_over(redis_server), "it is warm", WARM)
+        assert json.loads(jobs(redis_server)[0][b"result"])["pairs"] == 3
+        assert after.get("/api/indicators/AVAX-USDC").headers["X-Cache"] == "HIT"
 
 
 def test_an_admin_has_pairs_warmed(service: GunicornService, redis_server: RunningServer) -> None:
