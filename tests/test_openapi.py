@@ -134,6 +134,12 @@ def refused(site: Site, path: str, parameters: dict[str, str], headers: dict[str
     return [each["parameter"] for each in answer.json["errors"]] if answer.status_code == 400 else []
 
 
+def too_long(site: Site, path: str, parameters: dict[str, str], headers: dict[str, str]) -> bool:
+    """Ask, and tell whether something is refused for its length alone."""
+    answer = site.get(path, query_string=parameters, headers=headers)
+    return "too_long" in [each["code"] for each in answer.json.get("errors", [])]
+
+
 def test_what_it_says_of_parameters_is_how_views_read_them(site: Site, document: dict[str, Any]) -> None:
     """What is outside is refused by name, what is at the border is not, and nothing else is taken."""
     root = site.app.test_client()
@@ -157,6 +163,9 @@ def test_what_it_says_of_parameters_is_how_views_read_them(site: Site, document:
             for value in wrong_values(schema):
                 assert name in refused(site, at, others | {name: value}, headers), (path, name, value)
                 tried += 1
+            if most := schema.get("maxLength"):
+                assert not too_long(site, at, others | {name: "x" * most}, headers), (path, name)
+                assert too_long(site, at, others | {name: "x" * (most + 1)}, headers), (path, name)
             for value in right_values(schema):
                 assert refused(site, at, others | {name: value}, headers) == [], (path, name, value)
     assert tried > 50
@@ -184,6 +193,13 @@ def test_answers_are_as_it_says(site: Site, document: dict[str, Any]) -> None:
         )
         assert [header for header in needed if header not in response.headers] == [], name
         assert [header for header in needed if header not in described["headers"]] == [], name
+        if name in kept:
+            path = response.request.full_path.removesuffix("?")
+            again = site.get(path, headers={"If-None-Match": response.headers["ETag"]})
+            assert again.status_code in (200, 304)  # 200: it is another by now
+            assert "304" in by_id[name]["responses"], name
+        else:
+            assert "304" not in by_id[name]["responses"], name
     assert visited == set(by_id)
 
 
