@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from cache_ext import TieredCache
+from cache_ext.http_cache.considering import REPLACED
 from cache_ext.testing import FakeClock
 from tests.http_stage import TEXT, Stage, date
 from tests.market_stage import with_clock
@@ -478,6 +479,8 @@ def test_what_may_not_be_stored_any_more_replaces_what_was(stage: Stage) -> None
     stage.script.says("no-store")
     assert stage.get(headers={"Cache-Control": "no-cache"}).body == b"answer 2"
     assert stage.get().body == b"answer 3"
+    (told,) = stage.cache.runtime.memory.invalidations.recent()
+    assert (told.what, told.reason) == ("keys", REPLACED)
 
 
 def test_only_if_cached(stage: Stage) -> None:

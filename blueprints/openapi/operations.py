@@ -9,6 +9,7 @@ from typing import Any
 from blueprints.admin import AUDIT_CURSOR, EXPLAINED, ROWS, FlushBody, InvalidateBody
 from blueprints.asked import NUMBERS, PERIOD, SOURCE, TIMEFRAME, Asked
 from blueprints.auth import ALL, Credentials
+from blueprints.entrance.once import OnceBody
 from blueprints.events import EventsBody
 from blueprints.indicators import CORRELATED, INCLUDE_OPEN, NAMES, OF_SERIES, WINDOW
 from blueprints.keys import CURSOR, LIMIT, NewKeyBody
@@ -131,6 +132,12 @@ OPERATIONS: Mapping[str, Operation] = {
         body=Credentials,
         problems=("unauthenticated", "forbidden", *_CHANGE),
     ),
+    "once.enter": Operation(
+        "loginOnce",
+        shapes_of_people.LoggedIn,
+        body=OnceBody,
+        problems=("forbidden", *_CHANGE),
+    ),
     "auth.logout": Operation("logout", None, status=204, problems=("forbidden", *_KEPT)),
     "auth.me": Operation("getMe", shapes_of_people.Me, rights=SOMEBODY),
     "auth.list_sessions": Operation(
@@ -187,4 +194,4 @@ OPERATIONS: Mapping[str, Operation] = {
     "problems.explain_problem": Operation("explainProblem", TEXT, problems=("not_found", "unauthenticated")),
     "documents.openapi": Operation("getDocument", dict, cached=True),
 }
-"""By endpoint. What is missing here is a page, or its files."""
+"""By endpoint. What is missing here is a page, or its files; `once` is there in development alone."""

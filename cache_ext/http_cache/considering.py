@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from cache_ext.coherence.reasons import because
 from cache_ext.http_cache.asking import Asker, Run
 from cache_ext.http_cache.keys import Place
 from cache_ext.http_cache.lookup import Lookup, Tags, response_of
@@ -23,6 +24,8 @@ from cache_ext.loading.loaded import Loaded
 from cache_ext.reading.found import Found
 from cache_ext.reading.slot import Slot
 
+REPLACED = "a newer answer may not be stored"
+"""Why a stored one ends, for who looks at what was invalidated."""
 _WITH_CREDENTIALS = "#who"
 """Marks keys that are not worth waiting for if one says who asks."""
 _ATTEMPTS = 3
@@ -216,7 +219,8 @@ class Considerer:
             if run.verdict.refusal and not run.verdict.for_others and run.status < 500:
                 self._uncacheable.add(sight.key)
                 if sight.found.slot is not None:
-                    self._lookup.delete(sight.key)  # replaced by what may not be stored
+                    with because(REPLACED):
+                        self._lookup.delete(sight.key)
             return loaded
 
         return noting
