@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
+from msgspec.structs import fields
+
 from tests.service import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -63,3 +66,18 @@ def blocks_of(page: Path) -> list[Block]:
         for each in _BLOCK.finditer(text)
     ]
     return [block for block in found if block.language not in TEXT]
+
+
+def tables(text: str) -> list[str]:
+    """Return the tables of a page."""
+    return re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+
+
+def rows(table: str) -> list[str]:
+    """Return the names in the first column of *table*."""
+    return [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+def names(kind: type[Struct]) -> list[str]:
+    """Return the names of a shape's fields, as a table has them."""
+    return [field.name for field in fields(kind)]

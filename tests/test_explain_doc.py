@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import get_args
-
-from msgspec import Struct
-from msgspec.structs import fields
 
 from cache_ext.explain.answers import Copy, KeyTold, ReadTold, RequestTold, Stored, TagState
 from cache_ext.explain.invalidations import RECENT, REMEMBERED, Told, What
 from cache_ext.explain.trails import KEPT_READS, MAX_READS, PLACES, WHOLE
+from tests.documents import names, rows, tables
+from tests.service import ROOT
 
-TEXT = (Path(__file__).parent.parent / "docs/explain.md").read_text()
-TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
-
-
-def rows(table: str) -> list[str]:
-    """Return the names in the first column."""
-    return [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
-
-
-def names(kind: type[Struct]) -> list[str]:
-    """Return the names of a shape's fields."""
-    return [field.name for field in fields(kind)]
+TEXT = (ROOT / "docs/explain.md").read_text()
+TABLES = tables(TEXT)
 
 
 def test_the_fields_are_those_that_are_told() -> None:

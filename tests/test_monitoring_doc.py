@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-
-from msgspec import Struct
-from msgspec.structs import fields
 
 from cache_ext.explain.invalidations import Told
 from cache_ext.stats.members import Member
@@ -14,19 +10,11 @@ from cache_ext.stats.recommendations import OF_REDIS, RULES
 from cache_ext.stats.redis_facts import RedisFacts
 from cache_ext.stats.report import Backplane, CacheStats, Finding, Minute, Often, Quantiles, Report
 from shivx.wiring import setting_name
+from tests.documents import names, rows, tables
+from tests.service import ROOT
 
-TEXT = (Path(__file__).parent.parent / "docs/monitoring.md").read_text()
-TABLES = re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE)
-
-
-def rows(table: str) -> list[str]:
-    """Return the names in the first column."""
-    return [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
-
-
-def names(kind: type[Struct]) -> list[str]:
-    """Return the names of a shape's fields."""
-    return [field.name for field in fields(kind)]
+TEXT = (ROOT / "docs/monitoring.md").read_text()
+TABLES = tables(TEXT)
 
 
 def test_the_fields_are_those_that_are_told() -> None:
