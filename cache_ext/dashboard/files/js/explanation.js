@@ -36,7 +36,7 @@ function parts(record, skip = LATER) {
 
 function table(rows) {
   const names = ordered(new Set(rows.flatMap((row) => Object.keys(row)))).filter((name) => rows.some((row) => row[name] !== null && row[name] !== undefined));
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Details" }, make("table", {},
+  return make("div", { class: "scroll", tabindex: "0" }, make("table", {},
     make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, words(name))))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...names.map((name) => make("td", { class: typeof row[name] === "number" ? "" : "text" }, cell(name, row[name]))))))));
 }
