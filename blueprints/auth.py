@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from blueprints.asked import boolean
 from blueprints.audited import own_change, record
 from blueprints.bodies import read_json
-from blueprints.errors import problem_response
+from blueprints.errors import CHALLENGE, problem_response
 from blueprints.parameters import Query
 from blueprints.problems import document
 from cache_ext.sessions.cross_site import is_cross_site
@@ -176,7 +176,7 @@ def _owner() -> tuple[int, str]:
 
 def _refusal(refused: LoginRefused) -> Response:
     if refused.retry_after is None:
-        return problem_response(document("unauthenticated", _NO_FIT))
+        return problem_response(document("unauthenticated", _NO_FIT), {"WWW-Authenticate": CHALLENGE})
     seconds = max(1, math.ceil(refused.retry_after))
     return problem_response(document("rate_limited", _TOO_OFTEN), {"Retry-After": str(seconds)})
 

@@ -13,14 +13,16 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from blueprints.openapi.headers import EVERY, LIMITED
+from blueprints.openapi.headers import EVERY, LIMITED, OF_STATUS
 from blueprints.openapi.operations import ADMINS, OPERATIONS
+from blueprints.parameters import Query
 from blueprints.problems import KINDS
 from blueprints.rights import ADMINS as DEMANDED
 from blueprints.rights import demand_of
 from cache_ext import cache_of
 from shivx import create_app
 from shivx.config import Settings
+from shivx.identity import Tier
 from tests.accounts_stage import PASSWORD
 from tests.market_stage import Site
 from tests.openapi_tour import EXAMPLES, opened, tour
@@ -32,6 +34,8 @@ CONTRACT = {
 }
 PAGES = {"/admin/cache", "/admin/login", "/docs"}
 """What people look at, and what lies below: no part of the API."""
+USUAL_HEADERS = {"Content-Type", "Content-Length", "Date", "Referrer-Policy", "X-Frame-Options"}
+"""Of any answer, or of what browsers take for a page: an empty one too."""
 LOCAL = {"once.enter"}
 """Routes that only a service of one's own has."""
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -205,6 +209,7 @@ def test_answers_are_as_it_says(site: Site, document: dict[str, Any]) -> None:
         needed += (
             ["Age", "Cache-Control", "ETag", "X-Cache"] if name in kept and name != "getDocument" else []
         )
+        assert undescribed(document, by_id[name], response) == [], name
         assert [header for header in needed if header not in response.headers] == [], name
         assert [header for header in needed if header not in described["headers"]] == [], name
         if name in kept:
@@ -218,10 +223,87 @@ def test_answers_are_as_it_says(site: Site, document: dict[str, Any]) -> None:
 
 
 def unknown(document: dict[str, Any], schema: dict[str, Any], told: Any) -> list[str]:
-    """Return the fields of *told* that its *schema* does not name."""
-    schemas = document["components"]["schemas"]
-    found = [schemas[ref["$ref"].rpartition("/")[2]] for ref in schema.get("anyOf", [schema])]
-    return [] if any(told.keys() <= each["properties"].keys() for each in found) else sorted(told)
+    """Return the fields of *told*, at any depth, that its *schema* does not name."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        return min((unknown(document, each, told) for each in schema["anyOf"] if fits(each, told)), key=len)
+    if isinstance(told, list):
+        return [name for each in told for name in unknown(document, schema.get("items") or {}, each)]
+    if not isinstance(told, dict) or not schema.keys() & {"properties", "additionalProperties"}:
+        return []
+    named, others = schema.get("properties", {}), schema.get("additionalProperties", False)
+    found = []
+    for name, value in told.items():
+        inner = named.get(name, others)
+        found += [name] if inner is False else unknown(document, {} if inner is True else inner, value)
+    return found
+
+
+def fits(schema: dict[str, Any], told: Any) -> bool:
+    """Tell whether *told* is of the kind that *schema* is of: an object where that is one, and so on."""
+    kind = schema.get("type", "object" if "$ref" in schema else None)
+    return {"object": dict, "array": list}.get(kind, object) in type(told).__mro__ or kind is None
+
+
+def undescribed(document: dict[str, Any], operation: dict[str, Any], response: Any) -> list[str]:
+    """Return the headers of *response* that are not described, but for those of any HTTP answer."""
+    described = operation["responses"][str(response.status_code)]["headers"]
+    assert described.keys() <= document["components"]["headers"].keys()
+    return sorted(set(response.headers.keys()) - described.keys() - USUAL_HEADERS)
+
+
+def test_who_asks_says_so_as_it_says(site: Site, document: dict[str, Any]) -> None:
+    """Without credentials 401 where they are demanded, and nowhere else; each scheme is one that lets in."""
+    schemes = document["components"]["securitySchemes"]
+    for path, method, operation in operations(document):
+        if path.startswith("/api/") and operation["operationId"] != "login":
+            at = path.format(pair="BTC-USDC", symbol="BTC", name="direction", job="x", session="x", key=1)
+            demanded = {} not in operation["security"]
+            assert (site.client.open(at, method=method).status_code == 401) == demanded, path
+    root = site.app.test_client()
+    root.post("/api/auth/login", json={"username": "root", "password": PASSWORD})
+    key = root.post("/api/auth/keys", json={"name": "k", "scopes": ["read", "keys"]}).json["key"]
+    assert root.get_cookie(schemes["session"]["name"]) is not None
+    ways = {"key": {schemes["key"]["name"]: key}, "bearer": {"Authorization": f"Bearer {key}"}}
+    for scheme, headers in ways.items():
+        for path, method, operation in operations(document):
+            if operation["operationId"] in ("getMe", "listKeys", "listSessions"):
+                answer = site.client.open(path, method=method, headers=headers)
+                assert (answer.status_code == 200) == ({scheme: []} in operation["security"]), path
+    asked = site.client.get("/metrics", environ_base={"REMOTE_ADDR": "198.51.100.7"}).www_authenticate
+    assert document["paths"]["/metrics"]["get"]["security"] == [{}, {asked.type: []}]
+
+
+def test_what_is_left_out_is_what_it_says() -> None:
+    """A default in the document is what a view reads that is not told."""
+    declared = [each for operation in OPERATIONS.values() for each in operation.query]
+    with_default = [each for each in declared if not isinstance(each, str) and "default" in each.schema]
+    assert len(with_default) > 10
+    for each in with_default:
+        assert each.read(Query({"QUERY_STRING": "", "PATH_INFO": "/"})) == each.schema["default"], each.name
+
+
+def test_what_is_refused_before_a_view_is_as_it_says(site: Site, document: dict[str, Any]) -> None:
+    """Bodies of the wrong kind or size, bad credentials, too many requests: status, shape and headers."""
+    price = document["paths"]["/api/market/price/{pair}"]["get"]
+    login = document["paths"]["/api/auth/login"]["post"]
+    site.app.wsgi_app._app._limits[Tier.ANONYMOUS] = 4
+    ask = site.client.post
+    for expected, operation, answer in (
+        (415, login, ask("/api/auth/login", data="x")),
+        (413, login, ask("/api/auth/login", data=b"x" * 20_000, content_type="application/json")),
+        (401, login, ask("/api/auth/login", json={"username": "root", "password": "no"})),
+        (401, price, site.get("/api/market/price/BTC-USDC", headers={"X-API-Key": "shx_no"})),
+        (429, price, site.get("/api/market/price/BTC-USDC")),
+    ):
+        assert answer.status_code == expected
+        described = operation["responses"][str(expected)]
+        assert faults(document, described["content"][answer.mimetype]["schema"], answer.json) == []
+        assert undescribed(document, operation, answer) == []
+        needed = [*EVERY, *LIMITED, *OF_STATUS.get(expected, ())]
+        assert [name for name in needed if name not in answer.headers] == [], expected
+        assert [name for name in needed if name not in described["headers"]] == [], expected
 
 
 def test_problems_are_as_it_says(site: Site, document: dict[str, Any]) -> None:

@@ -141,6 +141,7 @@ def test_watching_in_a_pipe_goes_on_until_ctrl_c(
         heads = 0
         while heads < 2:
             said.append(process.stdout.readline())
+            assert said[-1] != "", "it has ended"
             heads += said[-1].startswith("{") if words else said[-1].rstrip() == HEAD
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=PATIENCE)

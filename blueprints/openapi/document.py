@@ -18,9 +18,10 @@ from werkzeug.routing import Rule
 
 from blueprints.asked import PAIR_PATTERN, SOURCE, Asked
 from blueprints.openapi import headers as told
-from blueprints.openapi.operations import ADMINS, ANYBODY, EVENTS, OPERATIONS, TEXT, Operation
+from blueprints.openapi.operations import ADMINS, ANYBODY, EVENTS, OPERATIONS, PEOPLE, TEXT, Operation
 from blueprints.openapi.shapes import Problem
 from blueprints.problems import KINDS, document
+from shivx.front import COVERED
 from shivx.jobs.record import Job
 from shivx.version import VERSION
 from shivx.wiring import services_of
@@ -32,10 +33,16 @@ _EXAMPLES = Path(__file__).with_name("examples.json")
 _ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 _ANY = ("unauthenticated", "rate_limited", "unavailable")
 """What any request to the API may meet: bad credentials, the limit, nobody to judge these by."""
+SESSION = "session"
 _SCHEMES: Mapping[str, Mapping[str, str]] = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`shx_…`"},
     "bearer": {"type": "http", "scheme": "bearer", "description": "The same key, or for /metrics its token."},
-    "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "Set by login."},
+    SESSION: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "session",
+        "description": "Set by login; over HTTPS its name is `__Host-session`.",
+    },
 }
 _RIGHTS = {
     ADMINS: "For admins: a key with the scope `admin`, or a session.",
@@ -131,8 +138,12 @@ def _operation(
         content = {JSON: {"schema": _ref(operation.body)}}
         described["requestBody"] = {"content": content, "required": not operation.optional}
     if rule.rule.startswith("/api/"):
-        schemes: list[dict[str, list[str]]] = [{name: []} for name in _SCHEMES]
+        schemes: list[dict[str, list[str]]] = [
+            {name: []} for name in _SCHEMES if operation.rights != PEOPLE or name == SESSION
+        ]
         described["security"] = [{}, *schemes] if operation.rights == ANYBODY else schemes
+    if operation.id == "getMetrics":
+        described["security"] = [{}, {"bearer": []}]
     return described
 
 
@@ -161,18 +172,22 @@ def _query(operation: Operation, sources: Iterable[str]) -> Iterator[dict[str, A
 def _responses(rule: Rule, operation: Operation, example: object) -> Iterator[tuple[str, dict[str, Any]]]:
     limited = rule.rule.startswith("/api/")
     names = (*told.EVERY, *(told.LIMITED if limited else ()))
-    kept = told.KEPT if operation.cached else told.PRIVATE
+    door = told.OF_DOOR if rule.rule.startswith(COVERED) else ()
+    kept = operation.headers if operation.cached else (*told.PRIVATE, *door)
     begun = ("Location",) if operation.answer is Job and operation.status == HTTPStatus.ACCEPTED else ()
     for status in (operation.status, *operation.also):
-        yield str(status), _response(status, (*names, *kept, *begun), _content(operation, example))
+        yield (
+            str(status),
+            _response(status, (*names, *kept, *begun, *operation.more), _content(operation, example)),
+        )
     if operation.cached:
-        yield "304", _response(304, (*names, *told.KEPT), None)
+        yield "304", _response(304, (*names, *operation.headers), None)
     if operation.query:
         html = {"text/html": {"schema": {"type": "string"}}}
         yield "414", {"description": "The request line has more than 8190 bytes", "content": html}
     for status, codes in sorted(_problems(operation, limited).items()):
         if status not in operation.also:
-            own = (*told.OF_STATUS.get(status, ()), *told.PRIVATE)
+            own = (*told.OF_STATUS.get(status, ()), *told.PRIVATE, *door)
             yield str(status), _response(status, (*names, *own), _wrong(operation, codes))
 
 

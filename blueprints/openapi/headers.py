@@ -14,6 +14,12 @@ HEADERS: Mapping[str, tuple[str, Mapping[str, object], object]] = {
     "X-RateLimit-Reset": ("Unix second at which the next is free; now if any is left.", _WHOLE, 1790000000),
     "RateLimit-Policy": ("Tier, requests and seconds of the window.", _TEXT, '"anonymous";q=60;w=60'),
     "RateLimit": ("Tier, what is left, seconds until more is.", _TEXT, '"anonymous";r=45;t=12'),
+    "X-Content-Type-Options": ("A body is of the type it says.", _TEXT, "nosniff"),
+    "Content-Security-Policy": (
+        "What a browser may do with it.",
+        _TEXT,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
     "X-Cache": (
         "HIT: nobody waited for the exchange. STALE: past its ttl, marked in the body too.",
         {"type": "string", "enum": ["HIT", "MISS", "STALE", "BYPASS"]},
@@ -35,7 +41,9 @@ HEADERS: Mapping[str, tuple[str, Mapping[str, object], object]] = {
 }
 """By name: what it says, what it may be, an example."""
 
-EVERY = ("X-Request-ID",)
+EVERY = ("X-Request-ID", "X-Content-Type-Options", "Content-Security-Policy")
+OF_DOOR = ("X-Cache", "Cache-Status")
+"""Of all that passes the HTTP cache, problems too."""
 LIMITED = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
 KEPT = ("X-Cache", "Cache-Status", "Age", "ETag", "Cache-Control", "Vary")
 PRIVATE = ("Cache-Control",)

@@ -17,13 +17,15 @@ from blueprints.market import CANDLE_CURSOR, CANDLES, CLOSED, DEPTH, PAIRS, TRAD
 from blueprints.ml import MODEL
 from blueprints.ml import PAIRS as PREDICTED
 from blueprints.openapi import shapes, shapes_of_people
+from blueprints.openapi.headers import KEPT
 from blueprints.warming import WarmBody
 from cache_ext.explain.answers import RequestsTold
 from cache_ext.stats.report import Report
 from shivx.jobs.record import Job
 
 TEXT = "text/plain"
-ANYBODY, SOMEBODY, ADMINS, EVENTS = "anybody", "somebody", "admins", "events"
+ANYBODY, SOMEBODY, PEOPLE, ADMINS, EVENTS = "anybody", "somebody", "people", "admins", "events"
+"""Who may; people come with a session, not with a key."""
 Query = tuple[Asked[Any] | str, ...]
 
 
@@ -41,6 +43,8 @@ class Operation:
         problems: codes of `blueprints.problems.KINDS` besides those that any request may meet.
         rights: who may.
         cached: its answer is one that caches keep: with validators, freshness, and 304.
+        headers: of an answer that is kept; fewer where the HTTP cache is not passed.
+        more: headers of success besides.
         also: statuses that answer with the same shape.
     """
 
@@ -53,11 +57,14 @@ class Operation:
     problems: tuple[str, ...] = ()
     rights: str = ANYBODY
     cached: bool = False
+    headers: tuple[str, ...] = KEPT
+    more: tuple[str, ...] = ()
     also: tuple[int, ...] = ()
 
 
 _ORIGIN = ("origin_invalid", "origin_unavailable", "not_cached")
 _OF_PAIR = ("unknown_pair", *_ORIGIN)
+_COOKIE = ("Set-Cookie", "Vary")
 _KEPT = ("unavailable",)
 _CHANGE = ("unavailable", "unsupported_media_type", "content_too_large")
 
@@ -82,7 +89,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "market.list_trades": _market("listTrades", shapes.Trades, TRADES, TRADE_CURSOR, NUMBERS),
     "market.get_token": _market("getToken", shapes.Token, problems=("unknown_token", *_ORIGIN)),
     "indicators.list_indicators": Operation(
-        "listIndicators", shapes.IndicatorListing, cached=True, problems=("not_cached",)
+        "listIndicators",
+        shapes.IndicatorListing,
+        cached=True,
+        headers=("X-Cache", "Age", "ETag", "Cache-Control"),
     ),
     "indicators.get_indicators": _market(
         "getIndicators",
@@ -130,24 +140,30 @@ OPERATIONS: Mapping[str, Operation] = {
         "login",
         shapes_of_people.LoggedIn,
         body=Credentials,
+        more=_COOKIE,
         problems=("unauthenticated", "forbidden", *_CHANGE),
     ),
     "once.enter": Operation(
         "loginOnce",
         shapes_of_people.LoggedIn,
         body=OnceBody,
-        problems=("forbidden", *_CHANGE),
+        more=_COOKIE,
+        problems=("unauthenticated", "forbidden", *_CHANGE),
     ),
-    "auth.logout": Operation("logout", None, status=204, problems=("forbidden", *_KEPT)),
+    "auth.logout": Operation("logout", None, status=204, problems=("forbidden", *_KEPT), more=_COOKIE),
     "auth.me": Operation("getMe", shapes_of_people.Me, rights=SOMEBODY),
-    "auth.list_sessions": Operation(
-        "listSessions", shapes_of_people.Sessions, rights=SOMEBODY, problems=_KEPT
-    ),
+    "auth.list_sessions": Operation("listSessions", shapes_of_people.Sessions, rights=PEOPLE, problems=_KEPT),
     "auth.revoke_others": Operation(
-        "revokeOtherSessions", None, (ALL,), status=204, rights=SOMEBODY, problems=_KEPT
+        "revokeOtherSessions",
+        None,
+        (ALL,),
+        status=204,
+        rights=PEOPLE,
+        more=_COOKIE,
+        problems=_KEPT,
     ),
     "auth.revoke_session": Operation(
-        "revokeSession", None, status=204, rights=SOMEBODY, problems=("not_found", *_KEPT)
+        "revokeSession", None, status=204, rights=PEOPLE, more=_COOKIE, problems=("not_found", *_KEPT)
     ),
     "keys.list_keys": Operation(
         "listKeys", shapes_of_people.Keys, (LIMIT, CURSOR), rights=SOMEBODY, problems=_KEPT
@@ -192,6 +208,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "operations.readyz": Operation("getReadiness", shapes_of_people.Alive, also=(503,)),
     "operations.metrics": Operation("getMetrics", TEXT, problems=("unauthenticated",)),
     "problems.explain_problem": Operation("explainProblem", TEXT, problems=("not_found", "unauthenticated")),
-    "documents.openapi": Operation("getDocument", dict, cached=True),
+    "documents.openapi": Operation("getDocument", dict, cached=True, headers=("ETag", "Cache-Control")),
 }
 """By endpoint. What is missing here is a page, or its files; `once` is there in development alone."""
