@@ -146,6 +146,14 @@ class Cluster:
         )
         return self.primary_of(key)
 
+    def until_known_down(self, key: str | int) -> None:
+        """Wait until all nodes that run think that the owner of *key* is down, as most primaries do."""
+        until(
+            lambda: all(self._owner_is_down(key, node) for node in self._awake()),
+            "all know that the node is down",
+            FORMING_SECONDS,
+        )
+
     def until_healthy(self) -> None:
         """Wait until all nodes that run think that all is well and replicas have what their primary has."""
         until(self._is_healthy, "the cluster is healthy", FORMING_SECONDS)
@@ -205,6 +213,16 @@ class Cluster:
                 return block
         raise LookupError(f"no node owns slot {slot}")
 
+    def _owner_is_down(self, key: str | int, seen_by: RunningServer) -> bool:
+        owner = self._block_of(key, seen_by)[0]
+        with seen_by.client() as client:
+            rows: dict[str, dict[str, Any]] = client.cluster("NODES")
+        return any(
+            "fail" in each["flags"].split(",")
+            for address, each in rows.items()
+            if address.endswith(f":{owner.port}")
+        )
+
     def _awake(self) -> list[RunningServer]:
         return [node for node in self.nodes if node.running and not node.paused]
 
@@ -225,7 +243,11 @@ class Cluster:
                 "the replica knows its primary",
                 FORMING_SECONDS,
             )
-        until(lambda: len(self.shape()) == PRIMARIES and self._is_healthy(), "the cluster forms", FORMING_SECONDS)
+        until(
+            lambda: len(self.shape()) == PRIMARIES and self._is_healthy(),
+            "the cluster forms",
+            FORMING_SECONDS,
+        )
 
     def _is_healthy(self) -> bool:
         awake = self._awake()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from tests.accounts_stage import CHEAP, SECRET, Office, sqlite_url, upgrade
 from tests.attack_stage import Fortress, fortress
 from tests.browser import Browser, Tab, chromium, tabs
 from tests.caches import connected
+from tests.certificates import Certificates
+from tests.cluster import CALM_TIMEOUT_MS, Cluster
 from tests.fault_stage import SteppableServer
 from tests.leaks import find_leaks, take_census
 from tests.nginx import program_of_nginx
 from tests.postgres import PostgresServer
 from tests.promtool import program_of_prometheus
+from tests.sentinels import Sentinels
 from tests.servers import KINDS, RunningServer, ServerAbsent, SharedServers
 from tests.session_stage import Shop
 from tests.small_disk import SmallDisk
@@ -109,6 +112,50 @@ def steppable_redis_server(server_kind: str) -> Iterator[SteppableServer]:
         pytest.skip(str(absent))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(shared_servers: SharedServers) -> Iterator[Cluster]:
+    """The Valkey cluster that tests share, for what uses it only: nobody stops, moves or empties it."""
+    cluster = Cluster(node_timeout_ms=CALM_TIMEOUT_MS)
+    shared_servers.others.append(cluster)
+    yield cluster
+    shared_servers.others.remove(cluster)
+    cluster.close()
+
+
+@pytest.fixture
+def start_cluster(server_kind: str) -> Iterator[Callable[..., Cluster]]:
+    """Start clusters to be broken: ``start_cluster(full_coverage=False)``. They end with the test."""
+    with ExitStack() as started:
+
+        def start(*options: str, **settings: Any) -> Cluster:
+            try:
+                return started.enter_context(closing(Cluster(server_kind, *options, **settings)))
+            except ServerAbsent as absent:
+                pytest.skip(str(absent))
+
+        yield start
+
+
+@pytest.fixture
+def start_sentinels(server_kind: str) -> Iterator[Callable[..., Sentinels]]:
+    """Start sentinels and what they watch: ``start_sentinels(replicas=2)``. They end with the test."""
+    with ExitStack() as started:
+
+        def start(*options: str, **settings: Any) -> Sentinels:
+            try:
+                return started.enter_context(closing(Sentinels(server_kind, *options, **settings)))
+            except ServerAbsent as absent:
+                pytest.skip(str(absent))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """What a server on loopback shows to clients by TLS; ``certificates.authority`` is whom they trust."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

