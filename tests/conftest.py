@@ -22,6 +22,7 @@ from tests.caches import connected
 from tests.certificates import Certificates
 from tests.cluster import CALM_TIMEOUT_MS, Cluster
 from tests.fault_stage import SteppableServer
+from tests.haproxy import program_of_haproxy
 from tests.leaks import find_leaks, take_census
 from tests.nginx import program_of_nginx
 from tests.postgres import PostgresServer
@@ -407,6 +408,15 @@ def prometheus() -> str:
     """Where the program of Prometheus is."""
     try:
         return program_of_prometheus("prometheus")
+    except ServerAbsent as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture(scope="session")
+def haproxy() -> str:
+    """Where the program of HAProxy is."""
+    try:
+        return program_of_haproxy()
     except ServerAbsent as absent:
         pytest.skip(str(absent))
 

@@ -82,6 +82,11 @@ class GunicornService:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def address(self) -> str:
+        """HOST:PORT that it listens on."""
+        return self._bind
+
+    @property
     def url(self) -> str:
         """The address, without slash at the end."""
         return f"http://{self._bind}"
@@ -149,6 +154,13 @@ class GunicornService:
         finally:
             if self._given_folder is None:
                 shutil.rmtree(self.instance_dir)
+
+    def kill(self) -> None:
+        """End the master and all workers at once, as a host that dies does; what they listened on is free."""
+        master = self.pid
+        os.killpg(master, signal.SIGKILL)
+        self._master().wait()
+        until(lambda: not self._family(master), "all processes are gone", STOP_SECONDS)
 
     def __enter__(self) -> Self:
         """Start the service."""
