@@ -58,11 +58,13 @@ class HAProxy:
 
     def __enter__(self) -> Self:
         """Start it; return when it listens and has all origins for well."""
+        log = self._folder / "log"
         try:
             check(self._config)
             command = [self._program, "-db", "-f", str(self._config)]
-            self._process = spawn(command, self._folder / "log", on_parent_death=signal.SIGTERM)
+            self._process = spawn(command, log, on_parent_death=signal.SIGTERM)
             until(lambda: self._process.poll() is not None or self._listens(), "it listens", START_SECONDS)
+            assert self._process.poll() is None, log.read_text()
         except BaseException:
             shutil.rmtree(self._folder)
             raise
@@ -122,6 +124,6 @@ def check(config: Path = SHIPPED) -> None:
 
 
 def noticing_seconds() -> float:
-    """Return how long an instance may have ended, by the shipped configuration, before it gets no more requests."""
+    """Return how long the shipped configuration may send requests to an instance that is not ready."""
     (interval, falls) = re.findall(r"default-server check inter (\d+)s fall (\d+)", SHIPPED.read_text())[0]
     return float(interval) * int(falls)

@@ -1,4 +1,4 @@
-"""Clients that ask at a steady rate whatever becomes of what they asked before, and write down every answer."""
+"""Clients that ask at a steady rate, whatever becomes of what they asked before; each answer is kept."""
 
 from __future__ import annotations
 
