@@ -31,6 +31,7 @@ MAY_SLEEP = {
     "tests.waiting": "the bounded poll that all other waiting goes through",
     "tests.accounts_gevent": "ticks, to measure for how long the hub was blocked",
     "tests.embedded_gevent": "ticks, to measure for how long the hub was blocked",
+    "tests.open_loop": "sends requests when they are due, whatever becomes of those before",
     "tests.models_process": "ticks, to see whether the hub goes on",
 }
 MAY_SKIP = {"tests.conftest": "for a server that this machine lacks"}

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from shivx.config import Settings
+from tests.haproxy import check, noticing_seconds
 from tests.nginx import ask, nginx_before
 from tests.processes import free_port
 from tests.promtool import DEPLOYED, promtool
@@ -132,6 +133,13 @@ def test_what_the_image_copies_serves_in_production(own_redis_server: RunningSer
         assert service.get(PRICE).status == 503
         assert service.get("/metrics", {"X-Forwarded-For": "203.0.113.9"}).status == 401
         assert service.get("/metrics", {"Authorization": f"Bearer {TOKEN}"}).status == 200
+
+
+@pytest.mark.usefixtures("haproxy")
+def test_haproxy_takes_its_configuration_and_notices_a_drain_in_time() -> None:
+    """It finds no fault; a drain lasts longer than it goes on sending requests to who drains."""
+    check()
+    assert Settings.model_fields["drain_seconds"].default > noticing_seconds()
 
 
 @pytest.mark.service

@@ -15,9 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shivx.config import Settings
 from tests.accounts_stage import PASSWORD
-from tests.haproxy import HAProxy, check, noticing_seconds
+from tests.haproxy import HAProxy, noticing_seconds
+from tests.nginx import ask
 from tests.open_loop import OpenLoop, Reply, Stream
 from tests.servers import RunningServer, SharedServers
 from tests.service import GunicornService
@@ -39,7 +39,9 @@ STREAMS = [
         Stream(10.0, PATHS[number % 6 :] + PATHS[: number % 6], f"127.0.1.{number}")
         for number in range(MODEST)
     ),
-    Stream(80.0, PATHS, GREEDY),
+    Stream(
+        80.0, PATHS, GREEDY, headers=(("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"))
+    ),
 ]
 VISITS = 20.0
 """Requests a second of somebody who is logged in; 500 in all with those of `STREAMS`."""
@@ -183,6 +185,12 @@ def test_an_instance_that_is_told_to_end_costs_nothing(site: Site) -> None:
     assert failed(load.replies) == []
 
 
+def test_the_numbers_are_not_for_the_world(site: Site) -> None:
+    """What Prometheus asks each instance for does not pass the proxy."""
+    assert ask(site.proxy.port, "/metrics", {}).status == 404
+    assert ask(site.proxy.port, "/healthz", {}).status == 200
+
+
 class Dying(BaseHTTPRequestHandler):
     """An instance that is ready, and dies of every request: it closes the connection without an answer."""
 
@@ -235,9 +243,3 @@ def test_what_may_change_something_is_sent_once() -> None:
                 line.sendall(f"{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
                 assert line.makefile("rb").readline().split()[1] == b"502"
             assert sum(each.asked.count(method) for each in origins) == times
-
-
-def test_the_shipped_configuration_is_good_and_notices_in_time() -> None:
-    """HAProxy has no fault to find; a drain lasts longer than it takes to notice."""
-    check()
-    assert Settings.model_fields["drain_seconds"].default > noticing_seconds()
