@@ -32,15 +32,15 @@ PATHS = tuple(f"/api/market/{kind}/{pair}" for kind in ("price", "orderbook") fo
 ME = "/api/auth/me"
 BOUND = 1.0
 """Seconds after an invalidation, at most, until no worker anywhere has an older value."""
-LIMIT = 150
-MODEST, GREEDY = 40, "127.0.0.9"
+LIMIT = 700  # a minute: more than a modest client asks for, reached by the greedy one in seconds
+MODEST, GREEDY = 36, "127.0.0.9"
 STREAMS = [
     *(
         Stream(10.0, PATHS[number % 6 :] + PATHS[: number % 6], f"127.0.1.{number}")
         for number in range(MODEST)
     ),
     Stream(
-        80.0, PATHS, GREEDY, headers=(("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"))
+        120.0, PATHS, GREEDY, headers=(("X-Forwarded-For", "203.0.113.7"), ("Forwarded", "for=203.0.113.7"))
     ),
 ]
 VISITS = 20.0
@@ -168,7 +168,7 @@ def test_an_instance_that_is_killed_costs_what_it_was_just_answering(site: Site)
     assert all(end - began > WINDOW for began, end in zip(sent, ended[LIMIT:], strict=False))
     # What reached the killed instance and was not answered by it has counted, and counts again elsewhere.
     assert len(admitted) >= LIMIT - int(told["eresp"]) - len(failed(load.replies))
-    assert {each.stream.source for each in load.replies if each.status == 429} >= {GREEDY}
+    assert {each.stream.source for each in load.replies if each.status == 429} == {GREEDY}
 
 
 def test_an_instance_that_is_told_to_end_costs_nothing(site: Site) -> None:
