@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cache_ext.testing import FaultProxy
-from tests.haproxy_stage import GREEDY, LIMIT, ME, excess, failed, served, site_on
+from tests.haproxy_stage import GREEDY, ME, excess, failed, served, site_on
 from tests.sentinels import Sentinels
 from tests.servers import SharedServers
 from tests.traffic import PATIENCE
@@ -19,6 +19,9 @@ pytestmark = [pytest.mark.service, pytest.mark.usefixtures("haproxy")]
 
 ENOUGH = 30
 """Visits, of 20 a second: for longer than a circuit stays open, so that each worker had a few of them."""
+
+LAG = 1.0
+"""Seconds that a replica on the same busy machine may be behind, at most; it is milliseconds."""
 
 
 @pytest.mark.parametrize("server_kind", ["valkey"])
@@ -60,7 +63,6 @@ def test_redis_fails_over_and_an_instance_dies_at_500_requests_a_second(
     others = [each for each in failed(load.replies) if each not in strangers]
     assert [each for each in others if not each.under_way(died, dead)] == []
     assert site.outdated(load.replies) == []
-    share = LIMIT - len([each for each in served(load.replies, GREEDY) if each.sent < before])
-    assert share > 0
-    assert len(excess(load.replies)) <= share, "a host gives away once more what was left"
+    late = [each for each in served(load.replies, GREEDY) if before - LAG < each.sent < before]
+    assert len(excess(load.replies)) <= len(late), "only what the replica had not heard of counts no more"
     assert {each.stream.source for each in load.replies if each.status == 429} == {GREEDY}
