@@ -11,7 +11,7 @@ from shivx.cdn import Cdn
 from shivx.errors import NotCached
 from shivx.request_ids import REQUEST_ID
 
-COVERED = ("/api/market/", "/api/indicators/", "/api/ml/")
+COVERED = ("/api/market/", "/api/indicators", "/api/ml/")
 """What paths begin with whose answers are of the market, the same for all."""
 OPTIONS = HttpCacheOptions(
     name="shivx",

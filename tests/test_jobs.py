@@ -157,8 +157,11 @@ def test_garbage_in_redis_is_taken_for_absent(
 
 
 def test_one_in_so_many_seconds_may_try(jobs: Jobs) -> None:
-    """Whoever asks first."""
+    """Whoever asks first; the others can see it."""
+    assert not jobs.tried("direction")
     assert jobs.claim("direction", 60.0)
+    assert jobs.tried("direction")
+    assert not jobs.tried("volatility")
     assert not jobs.claim("direction", 60.0)
     assert jobs.claim("volatility", 60.0)
 
@@ -176,8 +179,10 @@ def test_the_report_speaks_until_the_end(jobs: Jobs, job: str) -> None:
 
 def test_a_cancelled_report_ends_its_process(jobs: Jobs, job: str) -> None:
     """By the signal that ends processes, at once."""
+    report = Report(jobs, job, beat=BEAT)
     with pytest.raises(SystemExit):
-        work_for_ever(Report(jobs, job, beat=BEAT), lambda: jobs.cancel(job))
+        work_for_ever(report, lambda: jobs.cancel(job))
+    assert report.cancelled
     assert jobs.get(job).status == Status.CANCELLED
     assert not jobs.running("direction")
 

@@ -8,6 +8,7 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -82,9 +83,21 @@ def test_pins_satisfy_the_project() -> None:
         assert wanted.specifier.contains(str(pin.specifier).removeprefix("=="))
 
 
-def test_each_chosen_package_is_explained() -> None:
+@pytest.mark.parametrize(
+    ("part", "file"), [("# Dependencies", "requirements.txt"), ("## For tests", "requirements-dev.txt")]
+)
+def test_each_chosen_package_is_explained(part: str, file: str) -> None:
     """docs/dependencies.md has a row for each."""
-    rows = re.findall(r"^\| (\S+) \|", (ROOT / "docs/dependencies.md").read_text(), re.MULTILINE)
-    assert {canonicalize_name(Requirement(row).name) for row in rows if row != "Package"} == names(
-        read_pins("requirements.txt")[0]
+    text = (ROOT / "docs/dependencies.md").read_text().partition(part)[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (\S+) \|", text, re.MULTILINE)
+    assert {canonicalize_name(Requirement(row).name) for row in found if row != "Package"} == names(
+        read_pins(file)[0]
     )
+
+
+def test_the_packages_for_traces_are_named() -> None:
+    """Those of deploy/requirements-otel.txt too."""
+    text = (ROOT / "docs/dependencies.md").read_text().partition("Only for traces")[2].partition("\n\n")[0]
+    chosen = read_pins("deploy/requirements-otel.txt")[0]
+    assert [pin.name for pin in chosen if pin.name not in text] == []
+    assert chosen

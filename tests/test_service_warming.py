@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,10 @@ import redis
 
 from shivx.jobs.record import Status
 from tests.accounts_stage import PASSWORD
+from tests.exchange_server import ExchangeServer
 from tests.model_stage import activate
+from tests.open_loop import OpenLoop, Stream
+from tests.processes import processes
 from tests.servers import RunningServer
 from tests.service import Answer, GunicornService
 from tests.waiting import until
@@ -28,6 +34,9 @@ PATHS = (
     "/api/indicators/{}",
     "/api/ml/predict/{}",
 )
+SLOW = {"SHIVX_SIMULATED_LATENCY": "2"}
+PATIENCE = 10.0  # seconds, for one answer of a busy machine
+SLOT, SAVED_UP = 0.1, 3  # seconds between calls of the exchange; those that are free at first
 SECRET = "warming-tests-secret-of-32-characters-or-more"
 
 
@@ -104,6 +113,67 @@ def test_what_was_hot_before_a_restart_is_warm_after_it(
         until(lambda: is_over(redis_server), "it is warm", WARM)
         assert json.loads(jobs(redis_server)[0][b"result"])["pairs"] == 3
         assert after.get("/api/indicators/AVAX-USDC").headers["X-Cache"] == "HIT"
+
+
+def until_under_way(server: RunningServer) -> bytes:
+    """Wait until a warming has said that it runs, and return its id."""
+    until(lambda: statuses(server) == [Status.RUNNING.value.encode()], "one is under way", WARM)
+    with redis.Redis.from_url(server.url) as client:
+        (key,) = client.scan_iter(match="*:job:warm-*")
+    return bytes(key.rpartition(b":job:")[2])
+
+
+def statuses(server: RunningServer) -> list[bytes]:
+    """Return what is known of each warming."""
+    return [found[b"status"] for found in jobs(server)]
+
+
+def process_of(job: bytes) -> int:
+    """Return the process of *job*."""
+    (found,) = [each.pid for each in processes() if f"--job {job.decode()}" in each.command]
+    return found
+
+
+def test_one_that_is_killed_is_replaced(env: dict[str, str], redis_server: RunningServer) -> None:
+    """Its record stays as it was; another is begun, and comes to its end, once."""
+    with GunicornService(workers=WORKERS, env=env | SLOW) as service:
+        os.kill(process_of(until_under_way(redis_server)), signal.SIGKILL)
+        until(lambda: Status.SUCCEEDED.value.encode() in statuses(redis_server), "it is warm", WARM)
+        assert sorted(statuses(redis_server)) == [b"running", b"succeeded"]
+        assert service.get("/api/indicators/BTC-USDC").headers["X-Cache"] == "HIT"
+
+
+def test_a_service_that_is_started_again_at_once_is_warm(
+    env: dict[str, str], redis_server: RunningServer
+) -> None:
+    """The warming of the one before ended with it, half done, and does not count."""
+    with GunicornService(workers=WORKERS, env=env | SLOW):
+        until_under_way(redis_server)
+    with GunicornService(workers=WORKERS, env=env) as service:
+        until(lambda: sorted(statuses(redis_server)) == [b"failed", b"succeeded"], "it is warm", WARM)
+        assert service.get("/api/indicators/SOL-USDC").headers["X-Cache"] == "HIT"
+
+
+def test_clients_meanwhile_are_served_and_each_fact_is_loaded_once(
+    env: dict[str, str], redis_server: RunningServer
+) -> None:
+    """Who asks for what is just being warmed gets it from the one call; all calls go through the meter."""
+    paths = tuple(path.format(pair) for path in PATHS[:4] for pair in ("BTC-USDC", "SOL-USDC"))
+    with ExchangeServer("coinbaseexchange") as exchange:
+        changes = {"SHIVX_MARKET_SOURCE": "ccxt:coinbaseexchange", "SHIVX_MARKET_SOURCE_URL": exchange.url}
+        with GunicornService(workers=WORKERS, env=env | changes) as service:
+            assert not is_over(redis_server)  # the service is ready, and did not wait for it
+            until_under_way(redis_server)
+            port = int(service.address.rpartition(":")[2])
+            with OpenLoop(port, [Stream(50.0, paths, f"127.0.0.{each}") for each in (2, 3)]) as clients:
+                until(lambda: is_over(redis_server), "it is warm", WARM)
+            assert {reply.status for reply in clients.replies} == {200}
+            late = [reply for reply in clients.replies if reply.ended - reply.sent > PATIENCE]
+            assert late == []
+        asked = Counter((path, *sorted(query.items())) for path, query in exchange.queries)
+        assert [what for what, times in asked.items() if times > 1] == []
+        lasted = exchange.times[-1] - exchange.times[0]
+        assert len(exchange.times) <= SAVED_UP + 1 + lasted / SLOT
 
 
 def test_an_admin_has_pairs_warmed(service: GunicornService, redis_server: RunningServer) -> None:

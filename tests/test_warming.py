@@ -13,11 +13,14 @@ import pytest
 
 from cache_ext.testing import FakeClock
 from shivx.app import create_app
-from shivx.errors import InvalidParameter
+from shivx.errors import InvalidParameter, ShivxError
+from shivx.jobs.store import new_id
 from shivx.models import Pair
+from shivx.warming import starting
+from shivx.warming.starting import THING, Warming, note_end
 from shivx.warming.targets import HOTTEST, Target, chosen
 from shivx.warming.warmer import AT_ONCE, LONGEST_WAIT, TRIES, Failure, Warmed, Warmer
-from tests.market_stage import PAIRS, Site, down, scripted_site, settings_for
+from tests.market_stage import PAIRS, Site, down, open_site, scripted_site, settings_for
 from tests.model_stage import activate
 
 SOURCES = ("scripted", "other")
@@ -165,6 +168,57 @@ def test_the_pairs_that_are_set_come_first_then_the_hottest() -> None:
 def run(site: Site, *words: str) -> Any:
     """Run the command in the site's own application, which it closes at its end."""
     return site.app.test_cli_runner().invoke(args=["cache", "warm", *words])
+
+
+@pytest.mark.parametrize(
+    ("end", "cancelled", "noted"),
+    [
+        (None, False, True),
+        (ShivxError("it failed"), False, True),
+        (SystemExit(1), True, True),
+        (SystemExit(1), False, False),
+    ],
+    ids=["done", "failed", "cancelled", "stopped"],
+)
+def test_what_came_to_its_end_is_not_done_again(
+    end: BaseException | None, cancelled: bool, noted: bool, redis_url: str, tmp_path: Path
+) -> None:
+    """Nor what was cancelled; what was stopped with its service is."""
+    with open_site(settings_for(redis_url, instance_dir=tmp_path, cache_namespace=tmp_path.name)) as site:
+        jobs = site.services.launcher.jobs
+        with contextlib.suppress(ShivxError, SystemExit), note_end(jobs, lambda: cancelled):
+            if end is not None:
+                raise end
+        assert jobs.tried(THING) == noted
+
+
+def test_one_that_dies_each_time_is_not_started_for_ever(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes of a worker that end without a word are enough."""
+    monkeypatch.setattr(starting, "AGAIN_SECONDS", 0.01)
+    with open_site(settings_for(redis_url, instance_dir=tmp_path, cache_namespace=tmp_path.name)) as site:
+        launcher, started = site.services.launcher, []
+
+        def dies(thing: str, program: str) -> None:
+            started.append(thing)
+            launcher.jobs.begin(job := new_id(thing))
+            launcher.jobs.fail(job, "it died")
+
+        monkeypatch.setattr(launcher, "launch", dies)
+        Warming(launcher)._until_done()
+        assert started == [THING, THING]
+
+
+def test_a_worker_that_starts_after_it_does_nothing(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is noted in Redis."""
+    with open_site(settings_for(redis_url, instance_dir=tmp_path, cache_namespace=tmp_path.name)) as site:
+        launcher = site.services.launcher
+        assert launcher.jobs.claim(THING, starting.ONCE_SECONDS)
+        monkeypatch.setattr(launcher, "launch", lambda *_: pytest.fail("it is done again"))
+        Warming(launcher)._until_done()
 
 
 def test_the_command_says_what_it_did(site: Site) -> None:

@@ -100,7 +100,16 @@ def _schemas() -> dict[str, Any]:
         types += [*_shapes(operation), *([operation.body] if operation.body else [])]
     ref = REF.format(kind="schemas", name="{name}")
     _, found = msgspec.json.schema_components(types, ref_template=ref)
-    return found
+    plain: dict[str, Any] = _plain(found)
+    return plain
+
+
+def _plain(schema: Any) -> Any:
+    """Return *schema* without ``items: false`` of pairs: `maxItems` says it too, and generators know that."""
+    if isinstance(schema, dict):
+        kept = {name: value for name, value in schema.items() if (name, value) != ("items", False)}
+        return {name: _plain(value) for name, value in kept.items()}
+    return [_plain(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def _headers() -> dict[str, Any]:

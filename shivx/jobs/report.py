@@ -50,6 +50,11 @@ class Report:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name="job", daemon=True)
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was told that somebody has cancelled the job."""
+        return self._why == _REASONS[CANCELLED]
+
     def progress(self, share: float) -> None:
         """Say from the next word on that so much, 0 to 1, is done."""
         self._progress = share

@@ -97,8 +97,14 @@ class Jobs:
 
     def claim(self, thing: str, seconds: float) -> bool:
         """Tell whether *thing* may be tried: once in so many seconds, by whoever asks first."""
-        key = self._keys.place(_bucket(thing), f"tried:{thing}")
-        return self._ask([("SET", key, "1", "NX", "PX", _ms(seconds))]) is not None
+        return self._ask([("SET", self._tried(thing), "1", "NX", "PX", _ms(seconds))]) is not None
+
+    def tried(self, thing: str) -> bool:
+        """Tell whether somebody has claimed *thing*, and its time is not over."""
+        return bool(self._ask([("EXISTS", self._tried(thing))]))
+
+    def _tried(self, thing: str) -> str:
+        return self._keys.place(_bucket(thing), f"tried:{thing}")
 
     def _look(self, job: str, cancel: str) -> Job:
         if not _ID.fullmatch(job):

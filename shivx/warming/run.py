@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from cache_ext.stats.reporting import hottest
 from shivx.app import create_app
 from shivx.errors import ShivxError
 from shivx.jobs.report import Report
+from shivx.warming.starting import note_end
 from shivx.warming.targets import chosen
 from shivx.warming.warmer import Warmed, Warmer
 from shivx.wiring import Services, services_of
@@ -35,10 +37,12 @@ def main() -> int:
     services = services_of(create_app())
     try:
         services.start()  # before a signal can come in its midst
-        report = Report(services.launcher.jobs, options.job, options.service)
-        with report.telling() as done:
-            found = _warm(services, options.pairs, report)
-            done(to_builtins(found))
+        jobs = services.launcher.jobs
+        report = Report(jobs, options.job, options.service)
+        usual = options.pairs is None
+        noting = note_end(jobs, lambda: report.cancelled) if usual else contextlib.nullcontext()
+        with report.telling() as done, noting:
+            done(to_builtins(_warm(services, options.pairs, report)))
     except (ShivxError, StoreUnavailable) as error:
         log.warning("nothing was warmed: %s", error)
         return 1
