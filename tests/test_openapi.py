@@ -196,7 +196,6 @@ def test_what_it_says_of_parameters_is_how_views_read_them(site: Site, document:
 def test_answers_are_as_it_says(site: Site, document: dict[str, Any]) -> None:
     """Each operation's status, shape and headers; nothing is answered that is not in the shape."""
     by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
-    paths = {operation["operationId"]: path for path, _, operation in operations(document)}
     kept = {operation.id for operation in OPERATIONS.values() if operation.cached}
     visited = set()
     for name, response in tour(site):
