@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ pytestmark = pytest.mark.service
 
 ENOUGH = 50  # requests
 LONG_SEGMENT = "a-very-long-name-of-a-folder-" * 8  # a name has at most 255 bytes, a Unix socket's path 107
+
+DROPPED_EXIT = re.compile(r"Exception ignored in: .*\nTraceback .*\n(?: .*\n)+SystemExit: 0\n")
+"""What the interpreter prints where gunicorn's handler of SIGINT, which raises, comes into a finalizer."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def test_interrupt_from_the_terminal_ends_everything(worker_class: str) -> None:
             host, _, port = service.url.removeprefix("http://").partition(":")
             assert client.connect_ex((host, int(port))) != 0
         assert "SIGKILL" not in service.log, "each ended by itself"
-        assert "Traceback" not in service.log
+        assert "Traceback" not in DROPPED_EXIT.sub("", service.log)
         instance = service.instance_dir / "instance"
         left = {str(each.relative_to(instance)) for each in instance.rglob("*") if each.is_file()}
         kept = {"run/host/shivx/journal", "secret_keys", "shivx.db", "shivx.db.lock"}
