@@ -52,8 +52,11 @@ class SwiftPool(BlockingConnectionPool):
     """redis-py's pool, which hands out a connection that is at rest in a fifth of redis-py's time.
 
     The rest, say a connection that the server has closed, is left to redis-py. Its telemetry of pools does
-    not count here; `RedisGateway.connections` does.
+    not count here; `Server.connections` does.
     """
+
+    era = 0
+    """Connections that were made in an earlier one lead to a server that has been replaced."""
 
     def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:
         """Return a connection that is connected and has nothing to read."""
@@ -63,7 +66,7 @@ class SwiftPool(BlockingConnectionPool):
         except Empty:
             return self._made()
         if connection is not None:
-            if _is_at_rest(connection):
+            if connection.era == self.era and _is_at_rest(connection):
                 return connection
             connection.disconnect()  # closed at the other end, or with a reply that somebody did not wait for
         self.pool.put_nowait(connection)
@@ -114,6 +117,7 @@ def guarded(
 
     class GuardedConnection(base):  # type: ignore[misc]
         greet_by: float | None = None
+        era = 0
         watch: tuple[Any, Callable[[int], Any], Callable[[], int]] | None = None
 
         def connect(self) -> None:
