@@ -171,6 +171,7 @@ class Runtime:
                 self.monotonic,
             )
             self._upkeep.start()
+            self.gateway.way.watch(self.gateway.breaker.hurry)
             if self._backplane is not None:
                 self._backplane.start()
             return self._upkeep

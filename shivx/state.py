@@ -9,7 +9,7 @@ from dataclasses import replace
 from cache_ext import TieredCache
 from cache_ext.transport.commands import info_field
 from cache_ext.transport.connection import RedisGateway
-from cache_ext.transport.greeting import Ask
+from cache_ext.transport.greeting import Ask, Lies
 from cache_ext.transport.opening import make_gateway
 from shivx.config import Settings
 
@@ -51,7 +51,7 @@ def _watch_policy(gateway: RedisGateway) -> None:
     """Warn of a policy that may evict, once for each run of the server."""
     warned: set[str] = set()  # several connections may be made at once
 
-    def look(run_id: str, ask: Ask) -> None:
+    def look(run_id: str, ask: Ask, lies_here: Lies) -> None:
         policy = info_field(ask([("INFO", "memory")])[0], b"maxmemory_policy")
         if policy.startswith(EVICTS_ALL) and run_id not in warned:
             warned.add(run_id)

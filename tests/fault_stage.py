@@ -193,7 +193,7 @@ def emptied(stage: FaultStage) -> Iterator[None]:
 @contextmanager
 def no_connections(stage: FaultStage) -> Iterator[None]:
     """Other work holds all connections of the process."""
-    pool = stage.here.gateway.pool
+    pool = stage.here.gateway.way.server.pool
     taken = [pool.get_connection() for _ in range(stage.here.settings.pool_size - 1)]
     yield
     for connection in taken:

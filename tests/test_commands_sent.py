@@ -56,17 +56,17 @@ def sent(make_cache, redis_url, monkeypatch):
     cache = connected(make_cache(redis_url, secret_keys=("s" * 32,)))
     cache.runtime.store.grouped = True
     commands = []
-    ask = cache.gateway._ask
+    server = cache.gateway.way.server
+    ask = server.ask
 
     def listening(connection, batch, deadline):
         commands.extend(batch)
         return ask(connection, batch, deadline)
 
-    cache.gateway._ask = cache.gateway._reception._ask = listening
+    server.ask = listening
     use_everything(cache)
-    cache.gateway.pool.disconnect()
-    for user in cache.gateway._reception._users.values():
-        user.run_id = ""  # as if the server had been restarted
+    server.pool.disconnect()
+    server.reception.forget()  # as if the server had been restarted
     cache.get("k")
     return commands
 

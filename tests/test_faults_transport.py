@@ -139,14 +139,14 @@ def test_a_new_connection_costs_one_budget_in_all(make_gateway, proxy, namespace
 def test_waiting_for_a_place_in_the_pool_and_connecting_cost_one_budget(make_gateway, proxy):
     """Who got a free place late has only the rest for connecting."""
     gateway = make_gateway(proxy.url, pool_size=1, pubsub=False, op_timeout=4 * BUDGET)
-    taken = gateway.pool.get_connection()
+    taken = gateway.way.server.pool.get_connection()
     proxy.hang()
     asking = begin(lambda: timed(lambda: gateway.run([("PING",)])))
-    until(lambda: gateway.pool.pool.not_empty._waiters, "it waits for a place")
+    until(lambda: gateway.way.server.pool.pool.not_empty._waiters, "it waits for a place")
     begun = time.monotonic()
     until(lambda: time.monotonic() - begun > 3 * BUDGET, "most of the budget is gone")
     taken.disconnect()
-    gateway.pool.release(taken)
+    gateway.way.server.pool.release(taken)
     answer, took = asking.result(PATIENCE)
     assert isinstance(answer, StoreUnavailable)
     assert took < 6 * BUDGET
@@ -215,7 +215,8 @@ def test_a_reply_that_is_here_counts_though_we_are_late(make_gateway, proxy):
     late = [0.0]
     gateway = make_gateway(proxy.url, monotonic=lambda: time.monotonic() + late[0])
     gateway.run([("PING",)])
-    receive = gateway._receive
+    server = gateway.way.server
+    receive = server._receive
     woken = []
 
     class Overslept:
@@ -235,7 +236,7 @@ def test_a_reply_that_is_here_counts_though_we_are_late(make_gateway, proxy):
         late[0] = 10.0
         return receive(connection, Overslept(parser), deadline)
 
-    gateway._receive = overslept
+    server._receive = overslept
     assert gateway.run([("ECHO", "x")]) == [b"x"]
     assert gateway.breaker._failures == 0
 

@@ -57,7 +57,7 @@ def test_what_is_held_for_the_second_taker_counts(reader, value):
 def test_the_undecodable_is_a_miss_among_others(make_cache, redis_url, reader, value):
     """In a batch, bytes that cannot be decoded are a miss; those around them are not."""
     make_cache(redis_url).set("other", value, ttl=60)
-    client = reader.gateway.client
+    client = reader.gateway.way.server.client
     client.set(reader.runtime.keyspace.value("key"), b"\x9a\x01\xc4\x08nonsense")
     asked = []
     assert reader.get_or_load_many(["key", "other"], lambda keys: asked.append(keys) or {}) == {

@@ -62,7 +62,7 @@ def check_of(limiter: Limiter, subject: str = "account:1") -> Check:
 @given(garbage=BYTES)
 def test_any_bytes_are_a_count(limiter: Limiter, hand: Hand, garbage: bytes) -> None:
     """A decision comes from Redis itself, figures are in range, and two windows later all is right again."""
-    client = limiter._gateway.client
+    client = limiter._gateway.way.server.client
     hand.ms = EPOCH
     client.set(check_of(limiter).place, garbage, px=62_000)
     decision = limiter.check("account:1", LIMIT)
@@ -81,7 +81,7 @@ def test_what_has_left_is_dropped_once(limiter: Limiter) -> None:
     second = EPOCH // 1000
     items = [(second, 1), (second - 70, 2), (second - 10, 3)]
     forged = struct.pack("<I", 6) + b"".join(_item(*item) for item in items)
-    limiter._gateway.client.set(check_of(limiter).place, forged)
+    limiter._gateway.way.server.client.set(check_of(limiter).place, forged)
     assert [limiter.check("account:1", 100).remaining for _ in range(3)] == [95, 94, 93]
 
 
@@ -92,14 +92,14 @@ def test_what_has_left_is_dropped_once(limiter: Limiter) -> None:
 def test_another_type_of_key_is_replaced(limiter: Limiter, command: tuple[str, ...]) -> None:
     """Whatever somebody has put there."""
     name, *rest = command
-    limiter._gateway.client.execute_command(name, check_of(limiter).place, *rest)
+    limiter._gateway.way.server.client.execute_command(name, check_of(limiter).place, *rest)
     decisions = [limiter.check("account:1", LIMIT) for _ in range(2)]
     assert [(each.alone, each.remaining) for each in decisions] == [(False, LIMIT - 1), (False, LIMIT - 2)]
 
 
 def test_told_debts_survive_garbage(limiter: Limiter) -> None:
     """Merging reads what counting reads, and is as careful."""
-    client, check = limiter._gateway.client, check_of(limiter)
+    client, check = limiter._gateway.way.server.client, check_of(limiter)
     for garbage in (b"", b"x", b"\xff" * 14, b"\xff" * 614, b"\x00" * 24, b"y" * 5000):
         client.set(check.place, garbage)
         limiter.shares.admit(check)
@@ -129,7 +129,7 @@ def test_the_service_answers_whatever_lies_under_its_limits(
 ) -> None:
     """No 5xx from any of it, and no more than a wrong figure."""
     with open_site(settings_for(redis_url, cache_namespace=namespace), ScriptedExchange(clock)) as site:
-        client = site.services.cache.gateway.client
+        client = site.services.cache.gateway.way.server.client
         assert site.get("/api/market/pairs").status_code == 200
         (key,) = client.scan_iter(f"{namespace}:*x:limit:*")
         for garbage in (b"", b"\x00", b"\xff" * 14, b"\xff" * 614, b"\xff" * 10_000, b"[1,2]"):
@@ -142,6 +142,6 @@ def test_the_service_answers_whatever_lies_under_its_limits(
 def test_scripts_that_were_forgotten_are_sent_again(limiter: Limiter) -> None:
     """After SCRIPT FLUSH a check is answered as before."""
     assert limiter.check("account:1", LIMIT).remaining == LIMIT - 1
-    limiter._gateway.client.script_flush()
+    limiter._gateway.way.server.client.script_flush()
     decision = limiter.check("account:1", LIMIT)
     assert (decision.alone, decision.remaining) == (False, LIMIT - 2)

@@ -148,9 +148,9 @@ def test_counts_go_when_their_window_is_over(
     limiter = limiter_on(cache)
     for window in (1.0, 60.0, 3600.0, 60.0, 60.0):
         limiter.check("a", 5, 1, window)
-    keys = list(cache.gateway.client.scan_iter(f"{namespace}:*x:limit:*"))
+    keys = list(cache.gateway.way.server.client.scan_iter(f"{namespace}:*x:limit:*"))
     assert len(keys) == 3
-    lives = sorted(cache.gateway.client.pttl(key) / 1000 for key in keys)
+    lives = sorted(cache.gateway.way.server.client.pttl(key) / 1000 for key in keys)
     for life, window in zip(lives, (1.0, 60.0, 3600.0), strict=True):
         assert 0 < life <= window * 62 / 60 + 0.1
 

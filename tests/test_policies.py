@@ -325,7 +325,7 @@ def test_large_values_are_stored_compressed(make_cache, redis_url):
     one.get_or_load("large", lambda: book, policy=squeezed)
     one.get_or_load("small", lambda: 1, policy=squeezed)
     one.get_or_load("plain", lambda: book, ttl=60)
-    size = one.gateway.client.strlen
+    size = one.gateway.way.server.client.strlen
     place = one.runtime.keyspace.value
     assert size(place("large")) < size(place("plain")) / 10
     assert two.get("large") == two.get("plain") == book

@@ -134,7 +134,7 @@ def test_a_small_pool_makes_callers_wait(make_gateway):
     gateway = make_gateway(pool_size=4, op_timeout=10.0)
     answers = all_at_once(64, lambda n: gateway.run([("ECHO", str(n))]))
     assert answers == [[str(number).encode()] for number in range(64)]
-    assert len(gateway.pool._connections) <= 4
+    assert len(gateway.way.server.pool._connections) <= 4
 
 
 def test_a_cache_works_over_a_small_pool(make_cache, redis_url):
@@ -147,12 +147,12 @@ def test_a_cache_works_over_a_small_pool(make_cache, redis_url):
 def test_waiting_for_a_connection_is_part_of_the_budget(make_gateway):
     """Nobody waits for a free connection longer than his budget lasts."""
     gateway = make_gateway(pool_size=1, pubsub=False, op_timeout=0.05, pool_timeout=60.0)
-    taken = gateway.pool.get_connection()
+    taken = gateway.way.server.pool.get_connection()
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="No connection available"):
         gateway.run([("PING",)])
     assert time.monotonic() - started < 5.0
-    gateway.pool.release(taken)
+    gateway.way.server.pool.release(taken)
     assert gateway.run([("PING",)])
 
 
@@ -219,7 +219,7 @@ def test_a_line_that_the_server_has_closed_is_not_used_again(make_gateway):
 def test_a_new_line_is_watched_in_place_of_the_old(make_gateway):
     """What comes over a stranger's line that has the old one's number says nothing about the new one."""
     gateway = make_gateway()
-    connection = gateway.pool.get_connection()
+    connection = gateway.way.server.pool.get_connection()
     assert _is_at_rest(connection)
     number = connection._sock.fileno()
     connection.disconnect()
@@ -230,7 +230,7 @@ def test_a_new_line_is_watched_in_place_of_the_old(make_gateway):
         other.send(b"x")
         connection.connect()
         assert _is_at_rest(connection)
-    gateway.pool.release(connection)
+    gateway.way.server.pool.release(connection)
 
 
 def test_what_tls_has_decrypted_already_counts_as_come(make_gateway):
@@ -241,32 +241,32 @@ def test_what_tls_has_decrypted_already_counts_as_come(make_gateway):
             return 3
 
     gateway = make_gateway()
-    connection = gateway.pool.get_connection()
+    connection = gateway.way.server.pool.get_connection()
     with Decrypting(fileno=connection._sock.detach()) as connection._sock:
         assert not _is_at_rest(connection)
         connection.disconnect()
-    gateway.pool.release(connection)
+    gateway.way.server.pool.release(connection)
 
 
 def test_a_line_that_is_given_back_twice_is_there_once(make_gateway):
     """It is not handed out to two at once."""
     gateway = make_gateway(pool_size=1, pool_timeout=0.01, pubsub=False)
-    connection = gateway.pool.get_connection()
-    gateway.pool.release(connection)
-    gateway.pool.release(connection)
-    assert gateway.pool.get_connection() is connection
+    connection = gateway.way.server.pool.get_connection()
+    gateway.way.server.pool.release(connection)
+    gateway.way.server.pool.release(connection)
+    assert gateway.way.server.pool.get_connection() is connection
     with pytest.raises(redis.ConnectionError):
-        gateway.pool.get_connection()
-    gateway.pool.release(connection)
+        gateway.way.server.pool.get_connection()
+    gateway.way.server.pool.release(connection)
 
 
 def test_what_nobody_asked_for_is_taken_for_nobodys_answer(make_gateway):
     """A connection on which something is left to read is not at rest, so it is not used as it is."""
     gateway = make_gateway(op_timeout=5.0, pool_size=2)
-    connection = gateway.pool.get_connection()
+    connection = gateway.way.server.pool.get_connection()
     connection.send_command("ECHO", "left over")
     assert connection.can_read(5)
-    gateway.pool.release(connection)
+    gateway.way.server.pool.release(connection)
     assert gateway.run([("ECHO", "mine")]) == [b"mine"]
 
 

@@ -38,8 +38,8 @@ def test_limits_are_counted_where_the_setting_says(
         services = site.services
         assert services.state is not services.cache
         assert site.get(PAIRS).status_code == 200
-        assert list(services.state.gateway.client.scan_iter("*x:limit:*")) != []
-        assert list(services.cache.gateway.client.scan_iter("*x:limit:*")) == []
+        assert list(services.state.gateway.way.server.client.scan_iter("*x:limit:*")) != []
+        assert list(services.cache.gateway.way.server.client.scan_iter("*x:limit:*")) == []
         there.kill()
         answer = site.get(PAIRS)
         assert (answer.status_code, answer.headers["X-Cache"]) == (200, "HIT")
@@ -58,7 +58,7 @@ def test_limits_hold_with_the_cache_off(redis_url: str, namespace: str, clock: F
     settings = settings_for(redis_url, cache_namespace=namespace, cache_enabled=False, limit_anonymous=2)
     with open_site(settings, ScriptedExchange(clock)) as site:
         assert [site.get(PAIRS).status_code for _ in range(3)] == [200, 200, 429]
-        assert list(site.services.state.gateway.client.scan_iter(f"{namespace}:*x:limit:*")) != []
+        assert list(site.services.state.gateway.way.server.client.scan_iter(f"{namespace}:*x:limit:*")) != []
 
 
 @pytest.mark.parametrize(

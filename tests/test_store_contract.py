@@ -377,8 +377,8 @@ def test_a_new_server_run_replaces_the_epochs_once(redis_store, raw, space):
     epochs = [start(redis_store, tags=["t"]).versions.epochs[bucket]]
     raw.set(space.run(bucket), "another")
     for _ in range(2):
-        redis_store._gateway.pool.disconnect()
-        redis_store._gateway.on_new_server(space.namespace, redis_store._adopt)
+        redis_store._gateway.way.server.pool.disconnect()
+        redis_store._gateway.way.server.reception.forget()
         epochs.append(start(redis_store, tags=["t"]).versions.epochs[bucket])
     assert epochs[0] != epochs[1] == epochs[2]
 

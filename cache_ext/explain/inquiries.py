@@ -128,7 +128,7 @@ class Inquiries:
     def _publish(self, kind: str, names: Sequence[str]) -> int:
         """Publish a message; return how many listen on this server."""
         content = f"{kind}::0:".encode() + encode_names(names, self._signature)
-        (listeners,) = self._gateway.run_aside([("PUBLISH", self._channel, content)])
+        (listeners,) = self._gateway.run_aside([(self._gateway.way.publish, self._channel, content)])
         return listeners if isinstance(listeners, int) else 0
 
     def _take(self, pending: _Pending, text: str) -> None:

@@ -15,7 +15,7 @@ from cache_ext.stores.base import Snapshot, Started, Versions, Write
 from cache_ext.stores.plans import Plans, by_bucket
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
-from cache_ext.transport.greeting import Ask
+from cache_ext.transport.greeting import Ask, Lies
 
 LEASE_MS = 3_000
 """A lease outlives its holder by at most this; a living holder renews it (see `upkeep`)."""
@@ -180,11 +180,14 @@ class RedisStore:
             if epoch is not None and sequence is not None and sequence.isdigit()
         }
 
-    def _adopt(self, run_id: str, ask: Ask) -> None:
+    def _adopt(self, run_id: str, ask: Ask, lies_here: Lies) -> None:
         """Replace the epochs that were made on another run of the server than *run_id*."""
+        fresh = {b: new_stamp() for b in range(BUCKETS) if lies_here(self._keys.epoch(b))}
+        if not fresh:
+            return
         ask([("SCRIPT", "LOAD", self._gateway.script_text(self._sha["replace_epoch"]))])
-        fresh = {bucket: new_stamp() for bucket in range(BUCKETS)}
-        ask(self._replace_epochs(fresh, run_id, encode_names(EVERYTHING)))
+        names = encode_names(EVERYTHING) if len(fresh) == BUCKETS else b""
+        ask(self._replace_epochs(fresh, run_id, names))
 
     def _replace_epochs(self, fresh: Mapping[int, bytes], run_id: str, names: bytes) -> list[Command]:
         space = self._keys
@@ -210,7 +213,7 @@ def _started(plan: Sequence[tuple[int, list[str], list[str]]], replies: Sequence
     changed: dict[str, bytes] = {}
     now = 0
     for (bucket, keys, tags), (epoch, time, found, outcomes) in zip(plan, replies, strict=True):
-        now = _milliseconds(time)
+        now = min(now or _milliseconds(time), _milliseconds(time))  # servers' clocks may differ
         epochs[bucket] = epoch
         standings.update(zip(tags, found, strict=True))
         for key, outcome in zip(keys, outcomes, strict=True):

@@ -29,6 +29,7 @@ def cache_ext_cache() -> Iterator[TieredCache]:
         yield cache
     finally:
         if cache.gateway is not None:
-            for name in list(cache.gateway.client.scan_iter(f"{namespace}:*", count=1000)):
-                cache.gateway.client.delete(name)
+            for server in cache.gateway.way.servers().values():
+                for name in list(server.client.scan_iter(f"{namespace}:*", count=1000)):
+                    server.client.delete(name)
         cache.close()

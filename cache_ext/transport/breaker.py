@@ -95,6 +95,11 @@ class CircuitBreaker:
         self._changed(State.HALF_OPEN)
         return True
 
+    def hurry(self) -> None:
+        """Let a probe be due at once: the store may be elsewhere now."""
+        with self._lock:
+            self._probe_at = min(self._probe_at, self._monotonic())
+
     def probed(self, ok: bool) -> None:
         """Close the circuit, or leave it open for another cooldown."""
         with self._lock:

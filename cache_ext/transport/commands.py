@@ -15,6 +15,8 @@ class Prepared(tuple[Command, ...]):
     """Commands that are sent again and again; `wire` is what goes out for all of them."""
 
     wire: bytes
+    route: Any = None
+    """Where a cluster's way sends each, and as of when."""
 
     def __new__(cls, commands: Sequence[Command]) -> Prepared:
         """Encode *commands* once for all."""

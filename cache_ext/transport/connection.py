@@ -10,26 +10,20 @@ from importlib import resources
 from typing import Any
 
 import redis
-from redis.connection import parse_url
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import AskError, RedisError, ResponseError, TryAgainError
 
 from cache_ext import metrics
-from cache_ext.errors import ConfigurationError, StoreUnavailable
+from cache_ext.errors import StoreUnavailable
 from cache_ext.settings import CacheSettings
 from cache_ext.stats.durations import Durations
 from cache_ext.transport.breaker import CircuitBreaker
 from cache_ext.transport.budget import Budget, budget, current_budget
-from cache_ext.transport.commands import Command, Prepared, pack
-from cache_ext.transport.greeting import LEAST_PATIENCE, Reception, raise_first_error
-from cache_ext.transport.pooling import PatientQueue, SwiftPool, guarded
+from cache_ext.transport.commands import Command
+from cache_ext.transport.finding import make_way
+from cache_ext.transport.greeting import LEAST_PATIENCE, Users
 
-SCHEMES = ("redis://", "rediss://", "unix://")
 LONG_ENOUGH = LEAST_PATIENCE
 """Seconds. With less left of a budget it is not worth asking: a round trip would only be cut off."""
-SMALL_BYTES = 16_384
-"""So much fits into the kernel's buffers of a connection at rest: sending it does not wait."""
-UNHURRIED = 0.99
-"""Share of `op_timeout`. With as much left, the socket's own timeout, which is that, will do."""
 FAIR_CHANCE = 0.5
 """Share of `op_timeout`. A command that had less of it, the rest being used up, proves nothing by failing."""
 
@@ -44,7 +38,7 @@ def translated() -> Iterator[None]:
 
 
 class RedisGateway:
-    """One pooled way to one Redis, shared by everything in the process.
+    """One way to one Redis, be it several servers; shared by everything in the process.
 
     Args:
         settings: where Redis is and how long to wait for it.
@@ -63,38 +57,16 @@ class RedisGateway:
         before_connect: Callable[[], None] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if not settings.redis_url.startswith(SCHEMES):
-            raise ConfigurationError(f"redis_url starts with {', '.join(SCHEMES)}")
         self.breaker = breaker
         self._settings = settings
         self._monotonic = monotonic
-        self._reception = Reception(self._ask, monotonic, settings.timeout, before_connect)
-        self.on_new_server = self._reception.on_new_server
         self._scripts: dict[str, str] = {}
         self._durations: dict[str, Any] = {}
         self.trips = Durations()
         """Round trips of this process, by operation."""
-        self._unhurried = settings.op_timeout * UNHURRIED
-        self.pool = self._make_pool(dict(options or parse_url(settings.redis_url)))
-        self.client = redis.Redis(connection_pool=self.pool)
-        """For other libraries (limits, sessions): the same connections, the same limits of time."""
-
-    def _make_pool(self, options: dict[str, Any]) -> SwiftPool:
-        for name in ("username", "password"):
-            if (given := getattr(self._settings, f"redis_{name}")) is not None:
-                options[name] = given
-        base = options.pop("connection_class", redis.Connection)
-        return SwiftPool(  # type: ignore[no-untyped-call]
-            connection_class=guarded(base, self._reception.expect, self._hear),
-            max_connections=self._settings.pool_size,
-            timeout=self._settings.pool_timeout,
-            queue_class=PatientQueue,
-            protocol=3,
-            driver_info=None,
-            socket_timeout=self._settings.op_timeout,
-            redis_connect_func=self._reception.greet,
-            **options,
-        )
+        users = Users()
+        self.on_new_server = users.add
+        self.way = make_way(settings, users, self._scripts, monotonic, before_connect, options)
 
     def script(self, name: str) -> str:
         """Register ``lua/<name>.lua`` and return its SHA1, for EVALSHA."""
@@ -103,6 +75,7 @@ class RedisGateway:
 
     def register_script(self, text: str) -> str:
         """Remember *text*, so that `run` can send it where the server has forgotten it; return its SHA1."""
+        text = text.replace("'PUBLISH'", f"'{self.way.publish}'")
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._scripts[sha] = text
         return sha
@@ -136,20 +109,28 @@ class RedisGateway:
         try:
             for patience in (self._settings.timeout, self._settings.op_timeout):  # connecting may take longer
                 with budget(patience, administrative=True) as spending:
-                    self._spend([("PING",)], "other", spending)
+                    self._spend(None, "other", spending)
         except StoreUnavailable:
             return False
         return True
 
-    def _spend(self, commands: Sequence[Command], operation: str, spending: Budget) -> list[Any]:
+    def _spend(self, commands: Sequence[Command] | None, operation: str, spending: Budget) -> list[Any]:
+        """Send *commands*; None only feels whether Redis is there."""
         started = self._monotonic()
         allowed = spending.left
         if allowed < LONG_ENOUGH:
             raise StoreUnavailable("the request has spent its time for Redis")
         try:
             spending.deadline = started + allowed
-            replies = self._converse(commands, spending.deadline)
+            if commands is None:
+                self.way.pulse(spending.deadline)
+                replies = []
+            else:
+                replies = self.way.converse(commands, spending.deadline)
+        except (AskError, TryAgainError) as error:  # a slot is on its way from one node to another
+            raise _unavailable(error) from error
         except (RedisError, OSError) as error:
+            self.way.doubt()
             if allowed >= self._settings.op_timeout * FAIR_CHANCE:
                 self.breaker.failure(f"{type(error).__name__}: {error}")
             raise _unavailable(error) from error
@@ -165,70 +146,20 @@ class RedisGateway:
         self.breaker.success()
         return replies
 
-    def _converse(self, commands: Sequence[Command], deadline: float) -> list[Any]:
-        connection = self.pool.get_connection()
-        try:
-            self._reception.introduce(connection, deadline)
-            replies = self._ask(connection, commands, deadline)
-            forgotten = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if forgotten:
-                again = [("EVAL", self._scripts[str(commands[at][1])], *commands[at][2:]) for at in forgotten]
-                for at, reply in zip(forgotten, self._ask(connection, again, deadline), strict=True):
-                    replies[at] = reply
-        except BaseException:
-            connection.disconnect()  # replies may still be on their way: nobody else may read them
-            raise
-        finally:
-            self.pool.release(connection)
-        return raise_first_error(replies)
-
-    def _ask(self, connection: Any, commands: Sequence[Command], deadline: float) -> list[Any]:
-        wire = commands.wire if isinstance(commands, Prepared) else pack(commands)
-        line, parser = connection._sock, connection._parser  # the connection adds nothing that we use, slowly
-        if len(wire) > SMALL_BYTES:  # a server that reads nothing blocks who sends much
-            line.settimeout(self._patience(deadline))
-            line.sendall(wire)
-            line.settimeout(self._settings.op_timeout)
-        else:
-            line.sendall(wire)
-        return [self._receive(connection, parser, deadline) for _ in commands]
-
-    def _receive(self, connection: Any, parser: Any, deadline: float) -> Any:
-        """Return a reply, or the error that it is; one that is here already is never too late.
-
-        In a crowd of threads or greenlets it may be we who are late: the reply waits while others run.
-        """
-        while True:
-            patience = self._patience(deadline)
-            try:
-                if self._unhurried <= patience <= self._settings.op_timeout:
-                    return parser.read_response()
-                return parser.read_response(timeout=patience)
-            except redis.TimeoutError:
-                if not connection.can_read(0):
-                    raise
-
-    def _hear(self, connection: Any, deadline: float) -> Any:
-        return raise_first_error([self._receive(connection, connection._parser, deadline)])[0]
-
-    def _patience(self, deadline: float) -> float:
-        return max(LONG_ENOUGH, deadline - self._monotonic())
-
     @property
     def clustered(self) -> bool:
-        """Whether the server refuses commands whose keys lie in several slots."""
-        return self._reception.clustered
+        """Whether commands are refused whose keys lie in several slots."""
+        return self.way.clustered
 
     def connections(self) -> tuple[int, int]:
         """Return how many pooled connections are idle and how many are used."""
-        made = len(self.pool._connections)
-        idle = sum(connection is not None for connection in list(self.pool.pool.queue))
-        return idle, made - idle
+        counts = [server.connections() for server in self.way.servers().values()]
+        return sum(idle for idle, _ in counts), sum(used for _, used in counts)
 
     def close(self) -> None:
         """Close all connections."""
         with suppress(StoreUnavailable), translated():
-            self.pool.disconnect()
+            self.way.close()
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -95,7 +95,7 @@ class Reception:
             connection.users = None
             connection.on_connect()
             metrics.connections.inc()
-            asked: list[Command] = [("INFO", "server"), ("ROLE",)][: 1 + self._primary]
+            asked: Sequence[Command] = (("INFO", "server"), ("ROLE",))[: 1 + self._primary]
             info, *role = raise_first_error(ask(connection, asked, connection.greet_by))
             if self._primary and role[0][0] != b"master":
                 raise ConnectionError("the server has become a replica")

@@ -1,12 +1,13 @@
-"""The nodes of a cluster, and which slots lie on which: asked for in the background, and told by redirections."""
+"""The nodes of a cluster, and which slots lie on which: asked in the background, told by redirections."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from redis.exceptions import ConnectionError, RedisError
 
+from cache_ext.transport.budget import budget, without_budget
 from cache_ext.transport.server import Address, Server
 from cache_ext.transport.slots import QUESTIONS, SLOTS, SlotMap, by_address, read_map, slot_of
 from cache_ext.transport.watch import Watch
@@ -60,31 +61,30 @@ class Nodes:
         for server in list(self._known.values()):
             server.pool.disconnect()
 
-    def of_slot(self, slot: int, left: float) -> Server:
-        """Return the primary of *slot*.
+    def of_slot(self, slot: int, left: float | None = None) -> tuple[Address, Server]:
+        """Return the primary of *slot*, and where it is.
 
         Args:
-            left: seconds that its first look may be waited for.
+            left: seconds that the first look may be waited for; otherwise as long as one node is.
         Raises:
             ConnectionError: none is known.
         """
         owner = self._owners[slot]
         if owner is None:
-            self.watch.settle(left)
+            self.watch.settle(self._patience if left is None else left)
             owner = self._owners[slot]
         if owner is None:
             self.watch.doubt()
             raise ConnectionError(f"no node of the cluster is known to serve slot {slot}")
-        return self._known[owner]
+        return owner, self.at(owner)
 
-    def move(self, slot: int, owner: Address) -> Server:
-        """Note that *slot* lies with *owner*, as a node said, and return that; look whether others moved too."""
+    def move(self, slot: int, owner: Address) -> None:
+        """Note that *slot* lies with *owner*, as a node said; look whether others moved too."""
         self.watch.doubt()
         if self._owners[slot] != owner:
             owners = list(self._owners)
             owners[slot] = owner
             self._adopt(owners)
-        return self._known[owner]
 
     def at(self, address: Address) -> Server:
         """Return the node at *address*."""
@@ -106,12 +106,14 @@ class Nodes:
             self._epoch = best.epoch
             if list(best.owners) != self._owners:
                 self._adopt(list(best.owners))
+        self._part(keep={*self.primaries, *self._seeds})
         return best.ok and all(found.get(address) for address in self.primaries)
 
     def _ask(self, address: Address) -> SlotMap | None:
         try:
-            deadline = self._monotonic() + self._patience
-            return read_map(self.at(address).converse(QUESTIONS, deadline), address)
+            with without_budget(), budget(self._patience):
+                deadline = self._monotonic() + self._patience
+                return read_map(self.at(address).converse(QUESTIONS, deadline), address)
         except (RedisError, OSError, *_TOO_ODD):
             return None
 
@@ -124,10 +126,14 @@ class Nodes:
             if after[address] - before.get(address, frozenset()):
                 server.reception.forget()
         for address in before.keys() - after.keys():
-            self._known[address].renew()  # it has been replaced: what is still asked of it counts no more
+            self.at(address).renew()  # it has been replaced: what is still asked of it counts no more
         self.primaries, self.version = servers, object()
         if before:
             log.warning("slots of the cluster lie elsewhere now: %d primaries", len(servers))
         self._changed()
 
-
+    def _part(self, keep: Collection[Address]) -> None:
+        """Forget the nodes on which nothing lies any more."""
+        for address in [*self._known]:
+            if address not in keep:
+                self._known.pop(address).pool.disconnect()

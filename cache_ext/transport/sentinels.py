@@ -78,7 +78,8 @@ class Sentinels:
             return False  # few, who have not heard what others said
         before, self.address, self._epoch = self.address, newest.address, newest.epoch
         behind = sum(word.epoch < newest.epoch for word in words)  # who will hear of it within seconds
-        agree = sum(word.up and word.address == newest.address for word in words if word.epoch == newest.epoch)
+        same = [word for word in words if word.epoch == newest.epoch]
+        agree = sum(word.up and word.address == newest.address for word in same)
         if agree and agree + behind >= self._majority:
             self._confirmed = asked
         return newest.address != before
@@ -87,7 +88,7 @@ class Sentinels:
         if self._monotonic() < self._rested[at]:
             return None
         try:
-            state = self._clients[at].sentinel_master(self.service)
+            state: Any = self._clients[at].sentinel_master(self.service)
             down = state["is_sdown"] or state["is_odown"] or state["is_disconnected"]
             return _Word(int(state["config-epoch"]), Address(str(state["ip"]), int(state["port"])), not down)
         except (RedisError, OSError) as error:
@@ -135,7 +136,7 @@ class Primary(Single):
     def confirm(self) -> object:
         """See `Way.confirm`."""
         if not self._sentinels.sure:
-            self._require(0.0)
+            self._require(CONFIRMED)
         return self.server.pool.era
 
     def doubt(self) -> None:
@@ -170,7 +171,8 @@ class Primary(Single):
         self._watch.doubt()
         self._watch.settle(left)
         if not self._sentinels.sure:
-            raise ConnectionError(f"no majority of sentinels knows a primary of {self._sentinels.service} to be up")
+            service = self._sentinels.service
+            raise ConnectionError(f"no majority of sentinels knows a primary of {service} to be up")
 
     def _look(self) -> bool:
         first = self._sentinels.address is None

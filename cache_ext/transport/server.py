@@ -75,6 +75,11 @@ class Server:
             **options,
         )
 
+    @property
+    def client(self) -> redis.Redis:
+        """redis-py's, on the same connections."""
+        return redis.Redis(connection_pool=self.pool)
+
     def _expect(self, connection: Any) -> None:
         """Say by when *connection* must be ready, and where it leads."""
         left = self.reception.expect(connection)

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from cache_ext.transport.commands import Command, info_field
 from cache_ext.transport.server import Address
 
+SLOTS = REDIS_CLUSTER_HASH_SLOTS
 QUESTIONS: Sequence[Command] = (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
 """What a node is asked, to be read by `read_map`."""
 _KEYLESS = frozenset({"TIME", "PING", "INFO", "SCRIPT", "CLUSTER", "ROLE", "DBSIZE", "SCAN"})

@@ -59,7 +59,7 @@ class Way(Protocol):
         ...
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Go on finding out, in a thread of its own, where keys lie; *changed* is called when that changes."""
+        """Go on finding out, in a thread, where keys lie; *changed* is called when that changes."""
         ...
 
     def close(self) -> None:
@@ -120,5 +120,3 @@ class Single:
 def whole(command: Command, texts: Texts) -> Command:
     """Return *command*, which runs a script by name, with the script's text."""
     return ("EVAL", texts[str(command[1])], *command[2:])
-
-
