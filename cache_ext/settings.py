@@ -19,7 +19,8 @@ class CacheSettings:
     """How a cache is set up. In Flask each is an ``app.config`` key: ``CACHE_EXT_`` + its upper-case name.
 
     Args:
-        redis_url: ``redis://``, ``rediss://``, ``unix://``; ``memory://`` (this process only), ``null://``.
+        redis_url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``,
+            ``redis+cluster://HOST:PORT,HOST:PORT``; ``memory://`` (this process only), ``null://``.
         redis_username, redis_password: override those of the URL.
         namespace: prefix of every key and channel.
         default_ttl: seconds, where a call gives none.

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shivx.environment import PREFIX
-from shivx.redis_url import is_planned
 
 MAX_SHOWN_CHARACTERS = 80
 
@@ -32,9 +31,6 @@ def conflicts(texts: Mapping[str, str]) -> Iterator[str]:
     for name in ("SHIVX_REDIS_STATE_URL", "SHIVX_REDIS_USERNAME", "SHIVX_REDIS_PASSWORD"):
         if name in texts and "SHIVX_REDIS_URL" not in texts:
             yield f"{name}: needs SHIVX_REDIS_URL"
-    for name in ("SHIVX_REDIS_URL", "SHIVX_REDIS_STATE_URL"):
-        if is_planned(texts.get(name, "")):
-            yield f"{name}: Sentinel and Cluster are not served yet"
 
 
 def explain(error: ValidationError, texts: Mapping[str, str], secrets: Collection[str]) -> Iterator[str]:

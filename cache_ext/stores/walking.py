@@ -10,6 +10,7 @@ from cache_ext.keys import KeySpace, check_name
 from cache_ext.transport.budget import budget
 from cache_ext.transport.commands import Command
 from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.server import Server
 
 PAGE = 300
 """Keys of the server that one SCAN steps over; it blocks for some tens of microseconds."""
@@ -70,16 +71,22 @@ class Walk:
 
     def _names(self) -> Iterator[tuple[list[str], int, float]]:
         """Return the keys of each page, how many of it cannot be keys, and how far this is."""
-        (size,) = self._ask([("DBSIZE",)])
+        servers = tuple(self._gateway.way.servers().values())
+        for behind, server in enumerate(servers):
+            for places, share in self._places(server):
+                yield (*self._keys(places), (behind + share) / len(servers))
+
+    def _places(self, server: Server) -> Iterator[tuple[Iterable[bytes], float]]:
+        """Return where values lie on *server*, a page at a time, and how far this is."""
+        (size,) = self._ask([("DBSIZE",)], server)
         cursor, passed = b"0", 0
         pattern = self._space.value_pattern
         while True:
             scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE, "TYPE", "string")
-            ((cursor, places),) = self._ask([scan])
+            ((cursor, places),) = self._ask([scan], server)
             done = int(cursor) == 0
             passed += PAGE
-            share = 1.0 if done else min(0.99, passed / max(1, size))
-            yield (*self._keys(places), share)
+            yield places, 1.0 if done else min(0.99, passed / max(1, size))
             if done:
                 return
 
@@ -116,10 +123,12 @@ class Walk:
                 odd += 1
         return keys, odd
 
-    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+    def _ask(self, commands: Sequence[Command], server: Server | None = None) -> list[Any]:
         if not commands:
             return []
         with budget(self._patience, administrative=True):
+            if server is not None:
+                return self._gateway.run_on(server, commands)
             return self._gateway.run(commands)
 
 

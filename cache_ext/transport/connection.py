@@ -20,7 +20,11 @@ from cache_ext.transport.breaker import CircuitBreaker
 from cache_ext.transport.budget import Budget, budget, current_budget
 from cache_ext.transport.commands import Command
 from cache_ext.transport.finding import make_way
-from cache_ext.transport.greeting import LEAST_PATIENCE, Users
+from cache_ext.transport.greeting import LEAST_PATIENCE, Users, raise_first_error
+from cache_ext.transport.server import Server
+
+Converse = Callable[[Sequence[Command], float], list[Any]]
+"""Sends commands and returns their replies, until a deadline."""
 
 LONG_ENOUGH = LEAST_PATIENCE
 """Seconds. With less left of a budget it is not worth asking: a round trip would only be cut off."""
@@ -94,39 +98,50 @@ class RedisGateway:
         self.breaker.check()
         spending = current_budget()
         if spending is not None:
-            return self._spend(commands, operation, spending)
+            return self._spend(self.way.converse, commands, operation, spending)
         with budget(self._settings.op_timeout) as spending:
-            return self._spend(commands, operation, spending)
+            return self._spend(self.way.converse, commands, operation, spending)
 
     def run_aside(self, commands: Sequence[Command]) -> list[Any]:
         """Send *commands* as `run` does, on behalf of this process itself rather than of a caller."""
         self.breaker.check()
         with budget(self._settings.op_timeout) as spending:
-            return self._spend(commands, "other", spending)
+            return self._spend(self.way.converse, commands, "other", spending)
+
+    def run_on(self, server: Server, commands: Sequence[Command]) -> list[Any]:
+        """Send *commands*, about a server rather than about keys, to one of ``way.servers()``, as `run` does."""
+        self.breaker.check()
+
+        def converse(commands: Sequence[Command], deadline: float) -> list[Any]:
+            return raise_first_error(server.converse(commands, deadline))
+
+        with budget(self._settings.op_timeout) as spending:
+            return self._spend(converse, commands, "other", spending)
 
     def probe(self) -> bool:
         """Tell, outside of any request, whether Redis answers a request in time; with an open circuit too."""
         try:
             for patience in (self._settings.timeout, self._settings.op_timeout):  # connecting may take longer
                 with budget(patience, administrative=True) as spending:
-                    self._spend(None, "other", spending)
+                    self._spend(self._feel, (), "other", spending)
         except StoreUnavailable:
             return False
         return True
 
-    def _spend(self, commands: Sequence[Command] | None, operation: str, spending: Budget) -> list[Any]:
-        """Send *commands*; None only feels whether Redis is there."""
+    def _feel(self, commands: Sequence[Command], deadline: float) -> list[Any]:
+        self.way.pulse(deadline)
+        return []
+
+    def _spend(
+        self, converse: Converse, commands: Sequence[Command], operation: str, spending: Budget
+    ) -> list[Any]:
         started = self._monotonic()
         allowed = spending.left
         if allowed < LONG_ENOUGH:
             raise StoreUnavailable("the request has spent its time for Redis")
         try:
             spending.deadline = started + allowed
-            if commands is None:
-                self.way.pulse(spending.deadline)
-                replies = []
-            else:
-                replies = self.way.converse(commands, spending.deadline)
+            replies = converse(commands, spending.deadline)
         except (AskError, TryAgainError) as error:  # a slot is on its way from one node to another
             raise _unavailable(error) from error
         except (RedisError, OSError) as error:
