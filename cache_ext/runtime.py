@@ -72,8 +72,7 @@ class Runtime:
         announce: events.Announce = events.unheard,
     ) -> None:
         self.settings = settings
-        self.monotonic = monotonic
-        self.announce = announce
+        self.monotonic, self.announce = monotonic, announce
         self.codec = codec
         self.gateway = gateway
         self.counts = Counts()
@@ -218,12 +217,12 @@ class Runtime:
     def _make_trust(self) -> Trust:
         if self.gateway is None or not isinstance(self.store, RedisStore):
             return Trust(live_until=float("inf"), positions=self.store.positions)
-        gateway = self.gateway
+        way = self.gateway.way
 
         def subscribe(channels: Sequence[str]) -> Subscription:
             if self._upkeep is not None:
                 self._upkeep.arrived.wait()  # until then the circuit refuses what comes after subscribing
-            return Subscription(gateway, channels)
+            return Subscription(way, channels)
 
         if not self.settings.pubsub:
             return Trust()
@@ -236,7 +235,7 @@ class Runtime:
             positions=self.store.positions,
             monotonic=self.monotonic,
         )
-        self.memory.connect(gateway, self.keyspace, self._backplane.connected.wait)
+        self.memory.connect(self.gateway, self.keyspace, self._backplane.connected.wait)
         return self._backplane.trust
 
     def _each_second(self) -> None:

@@ -84,11 +84,11 @@ def public_name_problems(root: Path, package: str) -> list[str]:
 
 
 def redis_error_problems(root: Path, only: str) -> list[str]:
-    """Report modules other than *only* that catch or suppress errors of redis-py."""
+    """Report modules outside of *only* that catch or suppress errors of redis-py."""
     return [
         module.at(node.lineno, f"catches {name}; only {only} does")
         for module in read_modules(root, *PRODUCT)
-        if module.name != only
+        if not is_within(module.name, only)
         for node, name in _caught(module)
         if is_within(name, "redis")
     ]

@@ -200,7 +200,7 @@ def test_it_subscribes_when_the_first_probe_is_over(make_cache, own_redis_server
 
     def subscribe(gateway, channels):
         states.append(gateway.breaker.state)
-        return Subscription(gateway, channels)
+        return Subscription(gateway.way, channels)
 
     monkeypatch.setattr("cache_ext.runtime.Subscription", subscribe)
     probe = stop_before(cache.gateway, "probe")

@@ -10,11 +10,11 @@ import pytest
 from tests import house_style as style
 
 ROOT = Path(__file__).parent.parent
-GATEWAY = "cache_ext.transport.connection"
+GATEWAY = "cache_ext.transport"
 
 
 def find_foreign_handlers(root: Path) -> list[str]:
-    """Report handlers of redis-py's errors outside the gateway."""
+    """Report handlers of redis-py's errors outside the gateway and what it goes by."""
     return style.redis_error_problems(root, GATEWAY)
 
 

@@ -63,7 +63,12 @@ CACHE_EXT_ROWS = (
     ("explain.invalidations", "codec.seal", "codec.values", "hooks.event", "limits.lines", "stats.counts"),
     ("hooks.rules", "stats.minutes", "explain.answers", "loading.background"),
     ("transport.breaker", "transport.commands", "transport.pooling", "hooks.registry"),
-    ("transport.greeting",),
+    ("transport.greeting", "transport.watch"),
+    ("transport.server",),
+    ("transport.slots", "transport.ways"),
+    ("transport.nodes", "transport.sentinels"),
+    ("transport.cluster",),
+    ("transport.finding",),
     (
         "codec.copies",
         "codec.entries",

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from redis.exceptions import ConnectionError
 
 from cache_ext.transport.commands import Command, info_field
-from cache_ext.transport.connection import RedisGateway, translated
+from cache_ext.transport.connection import translated
 from cache_ext.transport.server import Server
+from cache_ext.transport.ways import Way
 
 SHARDED = "SPUBLISH"
 _TIME: Command = ("TIME",)
@@ -64,8 +65,8 @@ class Subscription:
         StoreUnavailable: from every method, when a line is gone, or when the channels lie elsewhere by now.
     """
 
-    def __init__(self, gateway: RedisGateway, channels: Sequence[str]) -> None:
-        self._way = gateway.way
+    def __init__(self, way: Way, channels: Sequence[str]) -> None:
+        self._way = way
         self._sharded = self._way.publish == SHARDED
         self._lines: list[_Line] = []
         self._selector = selectors.DefaultSelector()
