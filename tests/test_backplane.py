@@ -198,9 +198,9 @@ def test_it_subscribes_when_the_first_probe_is_over(make_cache, own_redis_server
     cache = make_cache(own_redis_server.url)
     states = []
 
-    def subscribe(gateway, channels):
-        states.append(gateway.breaker.state)
-        return Subscription(gateway.way, channels)
+    def subscribe(way, channels):
+        states.append(cache.gateway.breaker.state)
+        return Subscription(way, channels)
 
     monkeypatch.setattr("cache_ext.runtime.Subscription", subscribe)
     probe = stop_before(cache.gateway, "probe")

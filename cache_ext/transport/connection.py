@@ -109,7 +109,7 @@ class RedisGateway:
             return self._spend(self.way.converse, commands, "other", spending)
 
     def run_on(self, server: Server, commands: Sequence[Command]) -> list[Any]:
-        """Send *commands*, about a server rather than about keys, to one of ``way.servers()``, as `run` does."""
+        """Send *commands*, which are about a server, to one of ``way.servers()``, as `run` does."""
         self.breaker.check()
 
         def converse(commands: Sequence[Command], deadline: float) -> list[Any]:
