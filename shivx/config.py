@@ -79,8 +79,8 @@ class Settings(BaseModel):
     bind: Bind = "127.0.0.1:8000"
     """where the service listens: `HOST:PORT` or `unix:PATH`"""
     redis_url: RedisUrl | None = None
-    """`redis://`, `rediss://`, `unix://`, or with several hosts `redis+sentinel://`, `redis+cluster://`, and with
-    TLS `rediss+…` (docs/scaling.md). Unset: a private Valkey is started"""
+    """`redis://`, `rediss://`, `unix://`, or with several hosts `redis+sentinel://`, `redis+cluster://`;
+    with TLS `rediss+…` (docs/scaling.md). Unset: a private Valkey is started"""
     redis_state_url: RedisUrl | None = Field(default_factory=lambda data: data.get("redis_url"))
     """where sessions, limits and the event stream live, if the cache's Redis may evict"""
     redis_username: str | None = None

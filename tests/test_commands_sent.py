@@ -5,14 +5,11 @@ from __future__ import annotations
 import pytest
 from redis.crc import key_slot
 
-from cache_ext import CachePolicy
 from cache_ext.hooks import running
 from cache_ext.keys import BUCKETS
-from tests.caches import begin, connected
-from tests.waiting import until
+from tests.caches import connected
+from tests.engine_tour import MANY, TAGS, use_everything
 
-MANY = [f"key:{number}" for number in range(200)]
-TAGS = [f"tag:{number}" for number in range(50)]
 BANNED = {
     "KEYS",
     "FLUSHDB",
@@ -69,50 +66,6 @@ def sent(make_cache, redis_url, monkeypatch):
     server.reception.forget()  # as if the server had been restarted
     cache.get("k")
     return commands
-
-
-def use_everything(cache):
-    """Call every method in every way that sends something else."""
-    cache.get_or_load_many(MANY, lambda keys: dict.fromkeys(keys, 1), tags_for=lambda key: TAGS)
-    cache.runtime.near.clear()
-    cache.fetch_many(MANY, lambda keys: {}, tags_for=lambda key: TAGS)
-    cache.set("k", 1, tags=TAGS, policy=CachePolicy(ttl=5, sensitive=True))
-    cache.get_or_load("parent", lambda: cache.get("k"))
-    cache.fetch_many(["lost"], lambda keys: {})  # a lease that is released
-    held = {"renewed": False}
-
-    def slow():
-        until(lambda: held["renewed"] or cache.runtime._leases.renew(cache.runtime.store) is None, "renewed")
-        return 1
-
-    begin(lambda: cache.get_or_load("slow", slow)).result(10)
-    cache.invalidate_tags(*TAGS)
-    cache.delete(*MANY)
-    cache.clear()
-    cache.runtime.outbox.add(tags=TAGS, keys=MANY)
-    cache.get("k")
-    cache.runtime.stats.tick()
-    run_hooks(cache)
-
-
-def run_hooks(cache):
-    """Have hooks called that end well, that fail, and that fail for good; and follow the stream."""
-    seen = []
-    cache.hooks.invalidate_by(lambda event: TAGS, cache)
-
-    def hook(event):
-        seen.append(event)
-        cache.hooks._runner.prolong()
-        if event.data:
-            raise LookupError("no")
-
-    cache.hooks.on("trade", name="hook")(hook)
-    cache.hooks.emit("trade", 0, id="with an id")
-    cache.hooks.emit("trade", 1)
-    until(lambda: len(seen) == len(running.PAUSES) + 2, "all tries are made")
-    until(lambda: cache.hooks._runner._follower._followed, "the stream is followed")
-    cache.hooks.tick()
-    cache.hooks.close(5)
 
 
 def test_every_command_stays_within_one_slot(sent):
