@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ EXPECTED = (AskError, NoScriptError)
 
 
 @pytest.fixture
-def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def replies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every reply of every node, as it comes, with the command it answers."""
     found: list[Any] = []
     send, receive = Server.send, Server.receive
@@ -43,7 +42,7 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
     monkeypatch.setattr(Server, "send", sending)
     monkeypatch.setattr(Server, "receive", receiving)
-    yield found
+    return found
 
 
 def refused(replies: list[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A cache on a real cluster: slots move, nodes hang and die, replicas take over; nothing outdated is served."""
+"""A cache on a real cluster: slots move, nodes hang and die, replicas take over: nothing outdated comes."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_key_that_is_asked_for_on_its_way(make_cache: Open, start_cluster: Sta
 
 @pytest.mark.parametrize("end", ["kill", "pause"])
 def test_a_replica_takes_over(make_cache: Open, start_cluster: Start, end: str) -> None:
-    """Its primary is killed, or hangs and wakes as an old one: served anew, and nothing outdated comes back."""
+    """Its primary is killed, or hangs and wakes as an old one: served anew, nothing outdated comes back."""
     cluster = start_cluster()
     one, two = connected(make_cache(cluster.url)), connected(make_cache(cluster.url))
     stored(one, *MANY)

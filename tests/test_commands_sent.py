@@ -9,6 +9,7 @@ from cache_ext.hooks import running
 from cache_ext.keys import BUCKETS
 from tests.caches import connected
 from tests.engine_tour import MANY, TAGS, use_everything
+from tests.waiting import until
 
 BANNED = {
     "KEYS",
