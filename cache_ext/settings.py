@@ -27,7 +27,8 @@ class CacheSettings:
         enabled: False: every read goes to the loader.
         monitoring: set the gauges once a second; counters count in any case.
         pubsub: False: no backplane; L1 revalidates by version on every read.
-        pool_size: connections to Redis per process, one of which the backplane keeps for itself.
+        pool_size: connections to Redis per process, of a cluster to each node; one is the backplane's own.
+        wait_replicas: so many replicas have a session's change before its writer is answered.
         timeout: seconds, of connecting and of administrative commands.
         pool_timeout: seconds that these wait for a free connection.
         op_timeout: seconds that one request (or one call outside of any) may spend on Redis in all.
@@ -52,6 +53,7 @@ class CacheSettings:
     monitoring: bool = True
     pubsub: bool = True
     pool_size: int = 50
+    wait_replicas: int = 0
     timeout: float = 5.0
     pool_timeout: float = 30.0
     op_timeout: float = 0.1
@@ -79,8 +81,9 @@ class CacheSettings:
                 raise ConfigurationError(f"{name} is a number above 0: {value!r}")
         if self.pubsub and self.pool_size < 2:
             raise ConfigurationError("pool_size is 2 or more: the backplane keeps one for itself")
-        if self.l1_max_bytes < 0:
-            raise ConfigurationError(f"l1_max_bytes is 0 or more: {self.l1_max_bytes!r}")
+        for name in ("l1_max_bytes", "wait_replicas"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} is 0 or more: {getattr(self, name)!r}")
         if any(len(key) < MIN_SECRET_CHARACTERS for key in self.secret_keys):
             raise ConfigurationError(f"each of secret_keys has {MIN_SECRET_CHARACTERS} characters or more")
 

@@ -35,6 +35,7 @@ from shivx.setting_types import (
     Pairs,
     Proxies,
     RedisUrl,
+    Replicas,
     SecretKeys,
     Share,
     Sources,
@@ -88,7 +89,9 @@ class Settings(BaseModel):
     redis_password: SecretStr | None = None
     """overrides the URLs'"""
     redis_pool_size: Connections = 50
-    """connections per process, 1 to 10000"""
+    """connections per process, 1 to 10000; to a cluster, to each of its nodes"""
+    redis_wait_replicas: Replicas = 0
+    """replicas that have a session's change before who made it is answered, 0 to 10 (docs/scaling.md)"""
     redis_timeout: Timeout = 5.0
     """to connect, and for administrative commands"""
     redis_pool_timeout: Timeout = 30.0

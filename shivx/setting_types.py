@@ -21,6 +21,7 @@ HOUR = 3600
 MAX_CONNECTIONS = 10_000
 MAX_REQUESTS = 1_000_000_000
 MAX_PROXIES = 16
+MAX_REPLICAS = 10
 
 _NUMBER = re.compile(r"-?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})")
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
@@ -136,6 +137,7 @@ Share = Annotated[float, _from_text(_number), Field(ge=0, le=1)]
 Connections = Annotated[int, _from_text(_integer), Field(ge=1, le=MAX_CONNECTIONS)]
 Count = Annotated[int, _from_text(_integer), Field(ge=1, le=MAX_REQUESTS)]
 Bytes = Annotated[int, _from_text(_integer), Field(ge=1)]
+Replicas = Annotated[int, _from_text(_integer), Field(ge=0, le=MAX_REPLICAS)]
 Proxies = Annotated[int, _from_text(_integer), Field(ge=0, le=MAX_PROXIES)]
 Word = _from_text(lambda text: text.strip().lower())
 """For a Literal: read without regard to case."""

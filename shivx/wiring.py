@@ -47,6 +47,7 @@ EXTENSION_KEY = "shivx"
 _SET_BY = {
     "redis_url": "redis_url",
     "pool_size": "redis_pool_size",
+    "wait_replicas": "redis_wait_replicas",
     "pubsub": "cache_invalidation_pubsub",
 }
 """Settings of ShivX that are not called like the cache's own."""
@@ -221,6 +222,7 @@ def _cache_config(settings: Settings, embedded: EmbeddedValkey | None) -> dict[s
         "CACHE_EXT_MONITORING": settings.cache_monitoring_enabled,
         "CACHE_EXT_PUBSUB": settings.cache_invalidation_pubsub,
         "CACHE_EXT_POOL_SIZE": settings.redis_pool_size,
+        "CACHE_EXT_WAIT_REPLICAS": settings.redis_wait_replicas,
         "CACHE_EXT_TIMEOUT": settings.redis_timeout,
         "CACHE_EXT_POOL_TIMEOUT": settings.redis_pool_timeout,
         "CACHE_EXT_OP_TIMEOUT": settings.cache_op_timeout,

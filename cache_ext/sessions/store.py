@@ -117,7 +117,7 @@ class SessionStore:
             *(token, TOKEN_BYTES, MAX_BYTES, sealed, _ms(left), source.name, session.name),
             *(0 if record.account is None else self._lives.most, _ms(self._lives.ttl)),
         )
-        (reply,) = self._run([("EVALSHA", self._write, len(keys), *keys, *words)])
+        (reply,) = self._run([("EVALSHA", self._write, len(keys), *keys, *words)], kept=True)
         match reply:
             case [1]:
                 return Kept(session, record, sealed[:TOKEN_BYTES], at)
@@ -184,16 +184,22 @@ class SessionStore:
         answers = dict(zip(different, self._run(different), strict=True))
         return [answers[read] for read in reads]
 
-    def _run(self, commands: Sequence[Command]) -> list[Any]:
+    def _run(self, commands: Sequence[Command], kept: bool = False) -> list[Any]:
+        """Ask Redis.
+
+        Args:
+            kept: what *commands* write is to survive the server, if the settings say so.
+        """
         if self._gateway is None:
             raise StoreUnavailable("there is no Redis for sessions")
         self._start()
-        return self._gateway.run(commands, "session")
+        run = self._gateway.run_kept if kept else self._gateway.run
+        return run(commands, "session")
 
     def _ended(self, bucket: int, account: int | None, but: str, names: Sequence[str]) -> int:
         keys = (self._index(bucket, account), self._census(bucket), self._prefix(bucket))
         command: Command = ("EVALSHA", self._end, len(keys), *keys, but, *names)
-        count: int = self._run([command])[0]
+        count: int = self._run([command], kept=True)[0]
         return count
 
     def _opened(self, session: SessionId, key: str, sealed: bytes, at: float) -> Kept | None:

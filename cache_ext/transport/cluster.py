@@ -8,6 +8,7 @@ it counts (see `nodes`). The cluster is taken as one: while a primary does not a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from redis.exceptions import AskError, ConnectionError, MovedError, NoScriptError, ResponseError
@@ -17,7 +18,7 @@ from cache_ext.transport.greeting import raise_first_error
 from cache_ext.transport.nodes import Nodes
 from cache_ext.transport.server import Address, Server
 from cache_ext.transport.slots import slot_of, slot_of_command
-from cache_ext.transport.ways import Texts, whole
+from cache_ext.transport.ways import WAIT, Texts, whole
 
 MOST_TURNS = 5
 """Times that a command is sent on: a slot on its way needs two."""
@@ -65,7 +66,7 @@ class Cluster:
         self._monotonic = monotonic
 
     def converse(self, commands: Sequence[Command], deadline: float) -> list[Any]:
-        """See `Way.converse`. TIME is asked of each node that is asked anything, and the latest counts."""
+        """See `Way.converse`. TIME and WAIT are asked of each node that is asked anything; see `_JOINS`."""
         replies: list[Any] = [None] * len(commands)
         parcels = self._route(commands, deadline)
         for _ in range(MOST_TURNS):
@@ -174,10 +175,14 @@ class Cluster:
             reply = next(received)
             if (onward := self._follow(parcel, errand, reply)) is not None:
                 again.append(onward)
-            elif errand.command[0] == "TIME":
-                replies[errand.place] = _later(replies[errand.place], reply)
+            elif (join := _JOINS.get(str(errand.command[0]))) is not None and replies[
+                errand.place
+            ] is not None:
+                replies[errand.place] = join(replies[errand.place], reply)
             else:
                 replies[errand.place] = reply
+        if again:
+            again += [errand for errand in parcel.errands if errand.command[0] == WAIT]
         return again
 
     def _follow(self, parcel: _Parcel, errand: _Errand, reply: Any) -> _Errand | None:
@@ -212,10 +217,21 @@ def _address(error: AskError, parcel: _Parcel) -> Address:
     return Address(error.host or parcel.address.host, error.port)
 
 
-def _later(known: Any, reply: Any) -> Any:
-    """Return the later of two replies to TIME; an error stays one."""
-    if known is None or isinstance(reply, ResponseError):
-        return reply
-    if isinstance(known, ResponseError):
-        return known
-    return max(known, reply, key=lambda time: (int(time[0]), int(time[1])))
+def _later(one: Any, other: Any) -> Any:
+    """Return the later of two replies to TIME."""
+    return max(one, other, key=lambda time: (int(time[0]), int(time[1])))
+
+
+def _joined(join: Callable[[Any, Any], Any], one: Any, other: Any) -> Any:
+    """Return what two nodes replied, as one; an error stays one."""
+    for reply in (one, other):
+        if isinstance(reply, ResponseError):
+            return reply
+    return join(one, other)
+
+
+_JOINS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "TIME": partial(_joined, _later),
+    WAIT: partial(_joined, min),
+}
+"""What several nodes are asked at once, and how their replies become one."""

@@ -22,7 +22,10 @@ from cache_ext.transport.commands import Command
 from cache_ext.transport.finding import make_way
 from cache_ext.transport.greeting import LEAST_PATIENCE, Users, raise_first_error
 from cache_ext.transport.server import Server
+from cache_ext.transport.ways import WAIT
 
+WAITING = 0.5
+"""Share of `op_timeout` that replicas are given."""
 Converse = Callable[[Sequence[Command], float], list[Any]]
 """Sends commands and returns their replies, until a deadline."""
 
@@ -107,6 +110,20 @@ class RedisGateway:
         self.breaker.check()
         with budget(self._settings.op_timeout) as spending:
             return self._spend(self.way.converse, commands, "other", spending)
+
+    def run_kept(self, commands: Sequence[Command], operation: str = "other") -> list[Any]:
+        """Send *commands*, which write, as `run` does; return once `wait_replicas` replicas have it.
+
+        Raises:
+            StoreUnavailable: as of `run`, or fewer have it in time; Redis may have done it all the same.
+        """
+        if not (wanted := self._settings.wait_replicas):
+            return self.run(commands, operation)
+        patience = max(1, int(1000 * self._settings.op_timeout * WAITING))
+        *replies, kept = self.run([*commands, (WAIT, wanted, patience)], operation)
+        if kept < wanted:
+            raise StoreUnavailable(f"{kept} of {wanted} replicas have it in time")
+        return replies
 
     def run_on(self, server: Server, commands: Sequence[Command]) -> list[Any]:
         """Send *commands*, which are about a server, to one of ``way.servers()``, as `run` does."""

@@ -14,7 +14,7 @@ from cache_ext.transport.server import Address
 SLOTS = REDIS_CLUSTER_HASH_SLOTS
 QUESTIONS: Sequence[Command] = (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
 """What a node is asked, to be read by `read_map`."""
-_KEYLESS = frozenset({"TIME", "PING", "INFO", "SCRIPT", "CLUSTER", "ROLE", "DBSIZE", "SCAN"})
+_KEYLESS = frozenset({"TIME", "PING", "INFO", "SCRIPT", "CLUSTER", "ROLE", "DBSIZE", "SCAN", "WAIT"})
 _SCRIPTS = frozenset({"EVALSHA", "EVAL"})
 _KNOWN_KEYS = 16_384
 

@@ -11,6 +11,8 @@ from cache_ext.transport.commands import Command
 from cache_ext.transport.greeting import raise_first_error
 from cache_ext.transport.server import Server
 
+WAIT = "WAIT"
+"""Asks, as the last of several commands, how many replicas have what was written by those before it."""
 Texts = Mapping[str, str]
 """The scripts that may be run, by SHA1."""
 
@@ -86,6 +88,9 @@ class Single:
         replies = self.server.converse(commands, deadline)
         if forgotten := [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
             again = [whole(commands[at], self._texts) for at in forgotten]
+            if commands[-1][0] == WAIT:
+                forgotten.append(len(commands) - 1)
+                again.append(commands[-1])
             for at, reply in zip(forgotten, self.server.converse(again, deadline), strict=True):
                 replies[at] = reply
         return raise_first_error(replies)
