@@ -188,7 +188,7 @@ def weight(stage: Stage) -> Iterator[Row]:
     cache = stage.cache("weight")
     pairs = [f"pair:C{number:03d}-USDC" for number in range(PAIRS)]
     before = stage.client.info("memory")["used_memory"]
-    names = _names(cache, pairs)
+    _names(cache, pairs)
     after = stage.client.info("memory")["used_memory"]
     blob = stage.client.strlen(cache.runtime.keyspace.value(f"price:{{{pairs[0]}}}"))
     held, taken = cache.runtime.near.sizes()
@@ -201,11 +201,11 @@ def weight(stage: Stage) -> Iterator[Row]:
         None,
         {"bytes in Redis": round(redis_bytes), "bytes in L1": round(taken / held), "bytes of the value": blob},
     )
-    yield from _network(stage, names)
+    yield from _network(stage)
 
 
-def _network(stage: Stage, names: dict[str, object]) -> Iterator[Row]:
-    off = stage.cache("weight", l1_max_bytes=0, pubsub=False, monitoring=False)
+def _network(stage: Stage) -> Iterator[Row]:
+    off = stage.cache("weight", l1_max_bytes=0, monitoring=False)
     tags = {"ttl": TTL, "tags": (TAG,)}
     off.set(KEY, flat(), **tags)  # type: ignore[arg-type]
     acts = {
