@@ -46,7 +46,9 @@ def opened(stage: Stage, url: str, namespace: str) -> TieredCache:
 def beside(stage: Stage) -> Iterator[Row]:
     """A hit, a read that touches several nodes, and a batch over all of them."""
     cluster = rig(stage)
-    one, many = stage.cache("cluster", l1_max_bytes=0), opened(stage, cluster.url, "cluster")
+    alone = RunningServer("valkey")  # started as the nodes are, so that the system treats it alike
+    stage.on_exit(alone.close)
+    one, many = (opened(stage, url, "cluster") for url in (alone.url, cluster.url))
     client = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", node.port) for node in cluster.nodes])
     stage.on_exit(client.close)
     yield from _hits(stage, one, many, client)

@@ -89,7 +89,7 @@ class Sentinels:
             return None
         try:
             state: Any = self._clients[at].sentinel_master(self.service)
-            down = state["is_sdown"] or state["is_odown"] or state["is_disconnected"]
+            down = state["is_sdown"] or state["is_odown"]
             return _Word(int(state["config-epoch"]), Address(str(state["ip"]), int(state["port"])), not down)
         except (RedisError, OSError) as error:
             if isinstance(error, redis.TimeoutError):
@@ -175,10 +175,12 @@ class Primary(Single):
             raise ConnectionError(f"no majority of sentinels knows a primary of {service} to be up")
 
     def _look(self) -> bool:
-        first = self._sentinels.address is None
+        first, unsure = self._sentinels.address is None, not self._sentinels.sure
         if self._sentinels.ask():
             level = logging.INFO if first else logging.WARNING
             log.log(level, "the primary of %s is %s", self._sentinels.service, self._sentinels.address)
             self.server.renew()
-            self._changed()
+        elif not (unsure and self._sentinels.sure):
+            return self._sentinels.sure
+        self._changed()
         return self._sentinels.sure
