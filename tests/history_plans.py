@@ -75,7 +75,7 @@ def _members(steps: st.SearchStrategy[Step]) -> st.SearchStrategy[list[list[list
 
 def calm_plans() -> st.SearchStrategy[Plan]:
     """Return plans in which nothing breaks: processes read and write at once."""
-    return _members(CALM).map(lambda members: _with_finale(Plan(members)))
+    return _members(CALM).map(lambda members: with_finale(Plan(members)))
 
 
 def stormy_plans() -> st.SearchStrategy[Plan]:
@@ -91,12 +91,12 @@ def stormy_plans() -> st.SearchStrategy[Plan]:
         settings: dict[str, Any] = {"host": host}
         if {"pause", "line"} & {step[0] for step in steps}:
             settings["op_timeout"] = 0.1
-        return _with_finale(Plan(members, steps, {each: reborn[each] for each in killed}, settings=settings))
+        return with_finale(Plan(members, steps, {each: reborn[each] for each in killed}, settings=settings))
 
     return st.builds(plan, _members(WILD), _members(WILD), faults, st.booleans())
 
 
-def _with_finale(plan: Plan) -> Plan:
+def with_finale(plan: Plan) -> Plan:
     """Return *plan* with an end: when all is quiet again, everybody reads everything."""
     flags = {
         number: range(1 + number * MAX_THREADS, 1 + (number + 1) * MAX_THREADS) for number in range(MEMBERS)

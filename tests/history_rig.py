@@ -111,17 +111,22 @@ class Rig:
     def __init__(self, kind: str) -> None:
         self._stack = ExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="history-")))
-        self.server = RunningServer(kind)
-        self._stack.callback(self.server.close)
         self.truth = Truth(self.folder / "truth", NAMES)
         self._stack.callback(self.truth.close)
-        self._faults = Faults(self.server, self.truth)
-        self._stack.callback(self._faults.close)
+        self.url, self._faults = self._serve(kind)
         self._members: list[Member] = []
         self._stack.callback(lambda: [member.end() for member in self._members])
         self._members = [Member(number, self.folder) for number in range(MEMBERS)]
         for member in self._members:
             member.expect("here")
+
+    def _serve(self, kind: str) -> tuple[str, Any]:
+        """Return where the processes find Redis, and what plays faults on it."""
+        server = RunningServer(kind)
+        self._stack.callback(server.close)
+        faults = Faults(server, self.truth)
+        self._stack.callback(faults.close)
+        return server.unix_url, faults
 
     @property
     def pids(self) -> Iterator[int]:
@@ -170,7 +175,7 @@ class Rig:
             "settings": {**SETTINGS, **plan.settings},
         }
         for number in numbers:
-            url = self._faults.line(number) if proxied else self.server.unix_url
+            url = self._faults.line(number) if proxied else self.url
             self._members[number].tell(json.dumps({**orders, "url": url}))
         for number in numbers:
             self._members[number].expect("ready")

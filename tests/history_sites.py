@@ -1,0 +1,181 @@
+"""Histories on sentinels and clusters: a primary is lost, a replica takes over, the old one comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from cache_ext.keys import KeySpace
+from tests.cluster import Cluster
+from tests.history_keys import KEYS
+from tests.history_plans import CALM, MAX_THREADS, with_finale
+from tests.history_rig import MEMBERS, PATIENCE, Plan
+from tests.history_truth import Truth
+from tests.sentinels import Sentinels
+from tests.servers import RunningServer
+
+Site = Sentinels | Cluster
+LOST, TAKEN_OVER, BACK = 40, 41, 42
+"""Flags: the primary is lost, another one is known to all, the old one is back as a replica."""
+FIRST = min(KEYS)
+"""A key on whose node all of it happens, where there are several."""
+
+
+class SiteFaults:
+    """Plays faults. Use from the main thread.
+
+    Args:
+        site: that the processes share.
+        truth: has the flags and writes that moments are told by.
+    """
+
+    def __init__(self, site: Site, truth: Truth) -> None:
+        self._site = site
+        self._truth = truth
+        self._lost: RunningServer | None = None
+        self._behind: RunningServer | None = None
+
+    @property
+    def pids(self) -> Iterator[int]:
+        """The numbers of the servers' processes."""
+        yield from self._site.pids
+
+    def close(self) -> None:
+        """End nothing: the site has an owner."""
+
+    def line(self, number: int) -> str:
+        """Refuse: nobody's line goes through a proxy here."""
+        raise NotImplementedError
+
+    def hang_up(self) -> None:
+        """Have all servers again, also after a history that failed."""
+        if self._lost is not None:
+            self._come_back()
+
+    def strike(self, space: KeySpace, fault: str, *rest: Any) -> None:
+        """Let one fault happen, or wait for the moment of the next."""
+        acts: dict[str, Callable[..., Any]] = {
+            "signal": self._truth.signal,
+            "writes": self._truth.await_writes,
+            "lose": self._lose,
+            "take over": self._take_over,
+            "come back": self._come_back,
+            "move": self._move,
+            "wait": self._wait,
+            "lag": self._lag,
+        }
+        acts[fault](*((space,) if fault in ("lose", "take over", "move", "lag") else ()), *rest)
+
+    def _wait(self, flag: int) -> None:
+        if not self._truth.await_flag(flag, PATIENCE):
+            raise RuntimeError(f"nobody raised flag {flag}")
+
+    def _lag(self, space: KeySpace) -> None:
+        """Have the replica miss what is written from now on, until the primary is lost."""
+        if isinstance(self._site, Cluster):
+            (self._behind,) = self._site.replicas_of(space.value(FIRST))
+        else:
+            (self._behind,) = self._site.replicas
+        self._behind.pause()
+        self._primary(space).ask("CLIENT KILL TYPE replica")
+
+    def _lose(self, space: KeySpace, how: str) -> None:
+        self._lost = self._primary(space)
+        getattr(self._lost, how)()
+        if self._behind is not None:
+            self._behind.resume()
+            self._behind = None
+
+    def _take_over(self, space: KeySpace) -> None:
+        assert self._lost is not None
+        if isinstance(self._site, Cluster):
+            self._site.until_taken_over(space.value(FIRST), self._lost)
+        else:
+            self._site.until_taken_over(self._lost)
+
+    def _come_back(self) -> None:
+        assert self._lost is not None
+        if self._lost.running:
+            self._lost.resume()
+        else:
+            self._lost.start()
+        self._site.until_healthy()
+        self._lost = None
+
+    def _move(self, space: KeySpace) -> None:
+        """Move the slot of a key to another node."""
+        assert isinstance(self._site, Cluster)
+        place = space.value(FIRST)
+        target = next(node for node in self._site.primaries if node is not self._primary(space))
+        self._site.move(place, target)
+
+    def _primary(self, space: KeySpace) -> RunningServer:
+        if isinstance(self._site, Cluster):
+            return self._site.primary_of(space.value(FIRST))
+        return self._site.primary
+
+
+UNHEARD = Plan(
+    members=[
+        [[["read", "a"], ["signal", 1], ["wait", 2], ["invalidate", "red"], ["signal", 3]]],
+        [[["wait", TAKEN_OVER], ["sync"], ["read", "a"]]],
+        [],
+    ],
+    faults=[
+        *(["wait", 1], ["lag"], ["signal", 2], ["wait", 3], ["lose", "kill"]),
+        *(["take over"], ["signal", TAKEN_OVER]),
+    ],
+)
+"""An invalidation that was applied, and that the replica which takes over has not heard of."""
+
+
+def lossy_plans(how: str) -> st.SearchStrategy[Plan]:
+    """Return plans in which a primary is lost: what is done before, while nobody serves, after, and at last.
+
+    Args:
+        how: ``kill`` it, or ``pause`` it, so that it wakes as an old one.
+    """
+    moments = st.integers(0, 4).map(lambda count: ["writes", count, 0.1])
+    return st.builds(
+        lambda members, moment: _plan(
+            members,
+            [
+                moment,
+                *(["lose", how], ["signal", LOST], ["take over"], ["signal", TAKEN_OVER]),
+                *(["writes", 1 << 60, 0.2], ["come back"], ["signal", BACK]),
+            ],
+            (LOST, TAKEN_OVER, BACK),
+        ),
+        _members(3),
+        moments,
+    )
+
+
+def moving_plans() -> st.SearchStrategy[Plan]:
+    """Return plans in which a slot moves to another node."""
+    moments = st.integers(1, 4).map(lambda count: ["writes", count, 0.1])
+    return st.builds(
+        lambda members, moment: _plan(members, [moment, ["move"], ["signal", BACK]], (BACK,)),
+        _members(1),
+        moments,
+    )
+
+
+def _members(moments: int) -> st.SearchStrategy[Any]:
+    part = st.lists(CALM, min_size=1, max_size=5)
+    parts = st.lists(part, min_size=moments + 1, max_size=moments + 1)
+    threads = st.lists(parts, min_size=1, max_size=MAX_THREADS)
+    return st.lists(threads, min_size=MEMBERS, max_size=MEMBERS)
+
+
+def _plan(members: Sequence[Any], faults: Sequence[Any], flags: Sequence[int]) -> Plan:
+    def joined(parts: Sequence[Sequence[Any]]) -> list[Any]:
+        steps = list(parts[0])
+        for flag, part in zip(flags, parts[1:], strict=True):
+            steps += [["wait", flag], *part]
+        return steps
+
+    crews = [[joined(parts) for parts in threads] for threads in members]
+    return with_finale(Plan(crews, faults, settings={"host": True, "op_timeout": 0.3}))
