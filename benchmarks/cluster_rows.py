@@ -201,7 +201,7 @@ def weight(stage: Stage) -> Iterator[Row]:
         f"{redis_bytes:.0f} bytes in Redis ({blob} of the value), {taken / held:.0f} in L1 as L1 counts",
         "",
         None,
-        {"bytes in Redis": round(redis_bytes), "bytes in L1": round(taken / held), "bytes of the value": blob},
+        {"bytes in Redis": round(redis_bytes), "bytes in L1": round(taken / held), "value, bytes": blob},
     )
     yield from _network(stage)
 

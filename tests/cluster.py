@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
+from tests.namespaces import HERE, Side
 from tests.processes import free_port
 from tests.servers import START_TRIES, RunningServer
 from tests.waiting import until
@@ -41,6 +43,7 @@ class Cluster:
             that later a replica has taken over.
         full_coverage: whether all slots are refused as soon as one has no node.
         password: that nodes ask clients and one another for; none if empty.
+        sides: where each node is.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Cluster:
         node_timeout_ms: int = 1_000,
         full_coverage: bool = True,
         password: str = "",
+        sides: Sequence[Side] = (HERE,) * (2 * PRIMARIES),
     ) -> None:
         self.password = password
         self.nodes: list[RunningServer] = []
@@ -63,7 +67,7 @@ class Cluster:
         }
         fixed = [word for name, value in settings.items() for word in (f"--{name}", value)]
         try:
-            self.nodes += [_node(kind, *fixed, *options, password=password) for _ in range(2 * PRIMARIES)]
+            self.nodes += [_node(kind, *fixed, *options, password=password, side=side) for side in sides]
             self._form()
             for node in self.nodes:
                 node.ask(f"CONFIG SET cluster-node-timeout {node_timeout_ms}")
@@ -75,7 +79,9 @@ class Cluster:
     def url(self) -> str:
         """The address, with two of the nodes and the password in it."""
         secret = f":{self.password}@" if self.password else ""
-        return f"redis+cluster://{secret}" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        return f"redis+cluster://{secret}" + ",".join(
+            f"{node.side.host}:{node.port}" for node in self.nodes[:2]
+        )
 
     @property
     def pids(self) -> frozenset[int]:
@@ -171,7 +177,7 @@ class Cluster:
             keys = source.execute_command("CLUSTER GETKEYSINSLOT", _slot(key), MOST_CARRIED)
             if keys:
                 words = (CARRY_TIMEOUT_MS, *secret, "KEYS", *keys)
-                source.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, *words)
+                source.execute_command("MIGRATE", target.side.host, target.port, "", 0, *words)
         return len(keys)
 
     def end_move(self, key: str | int, target: RunningServer) -> None:
@@ -235,7 +241,7 @@ class Cluster:
                 _order(node, f"CLUSTER ADDSLOTSRANGE {first} {last}")
         for number, node in enumerate(self.nodes):
             for other in self.nodes[number + 1 :]:
-                _order(node, f"CLUSTER MEET 127.0.0.1 {other.port} {_bus_port(other)}")
+                _order(node, f"CLUSTER MEET {other.side.host} {other.port} {_bus_port(other)}")
         for number, replica in enumerate(self.nodes[PRIMARIES:]):
             name = self.name_of(self.nodes[number])
             until(
@@ -257,12 +263,12 @@ class Cluster:
         return all(_is_well(node) and self.shape(node) == shape for node in awake)
 
 
-def _node(kind: str, *options: str, password: str) -> RunningServer:
+def _node(kind: str, *options: str, password: str, side: Side) -> RunningServer:
     """Return a node, on a free port and with another for the other nodes."""
     for tries_left in reversed(range(START_TRIES)):
         bus = ("--cluster-port", str(free_port()))
         try:
-            return RunningServer(kind, *bus, *options, password=password)
+            return RunningServer(kind, *bus, *options, password=password, side=side)
         except RuntimeError as error:
             if tries_left == 0 or "cluster bus" not in str(error):
                 raise

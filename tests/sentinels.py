@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.certificates import Certificates
+from tests.namespaces import HERE, Side
 from tests.servers import RunningServer
 from tests.waiting import until
 
@@ -41,10 +42,15 @@ class RunningSentinel(RunningServer):
     """
 
     def __init__(
-        self, kind: str, lines: tuple[str, ...], password: str = "", tls: Certificates | None = None
+        self,
+        kind: str,
+        lines: tuple[str, ...],
+        password: str = "",
+        tls: Certificates | None = None,
+        side: Side = HERE,
     ) -> None:
         self._lines = lines
-        super().__init__(kind, password=password, tls=tls)
+        super().__init__(kind, password=password, tls=tls, side=side)
 
     def start(self) -> None:
         """Start it, at the same addresses; return when it answers, and asks as often as `DEBUG` says."""
@@ -57,7 +63,13 @@ class RunningSentinel(RunningServer):
             options = self._listening()
             pairs = [" ".join(words) for words in zip(options[::2], options[1::2], strict=True)]
             secret = [f"requirepass {self.password}"] if self.password else []
-            given = ["bind 127.0.0.1", f"unixsocket {self._socket_path}", *secret, *self._lines]
+            given = [
+                f"bind {self.side.host}",
+                "protected-mode no",
+                f"unixsocket {self._socket_path}",
+                *secret,
+                *self._lines,
+            ]
             file.write_text("\n".join([*(pair.removeprefix("--") for pair in pairs), *given, ""]))
         return [self._binary, str(file), "--sentinel"]
 
@@ -79,6 +91,8 @@ class Sentinels:
         down_after_ms: milliseconds without answer after which a sentinel thinks that a server is down.
         failover_timeout_ms: milliseconds that a failover may take; twice that later another one may begin.
         options: further options of each server, say ``"--maxmemory", "10mb"``.
+        near: where the primary and the first sentinel are.
+        far: where the others are.
     """
 
     def __init__(
@@ -92,6 +106,8 @@ class Sentinels:
         tls: Certificates | None = None,
         down_after_ms: int = 500,
         failover_timeout_ms: int = 2_000,
+        near: Side = HERE,
+        far: Side = HERE,
     ) -> None:
         self.password, self.user, self.sentinel_password = password, user, sentinel_password
         self.tls = tls
@@ -100,20 +116,20 @@ class Sentinels:
         granted = ("--user", user, "on", f">{password}", "~*", "&*", "+@all") if user else ()
         haste = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options, *granted)
         lines = (
-            f"sentinel monitor {SERVICE} 127.0.0.1 {{port}} {QUORUM}",
+            f"sentinel monitor {SERVICE} {near.host} {{port}} {QUORUM}",
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
             f"sentinel failover-timeout {SERVICE} {failover_timeout_ms}",
             *((f"sentinel auth-pass {SERVICE} {password}",) if password else ()),
             *((f"sentinel sentinel-pass {sentinel_password}",) if sentinel_password else ()),
         )
         try:
-            for _ in range(1 + replicas):
-                self.servers.append(RunningServer(kind, *haste, password=password, tls=tls))
+            for side in (near, *[far] * replicas):
+                self.servers.append(RunningServer(kind, *haste, password=password, tls=tls, side=side))
             for replica in self.servers[1:]:
-                _order(replica, f"REPLICAOF 127.0.0.1 {self.servers[0].port}")
+                _order(replica, f"REPLICAOF {near.host} {self.servers[0].port}")
             known = tuple(line.format(port=self.servers[0].port) for line in lines)
-            for _ in range(SENTINELS):
-                self.sentinels.append(RunningSentinel(kind, known, sentinel_password, tls))
+            for side in (near, *[far] * (SENTINELS - 1)):
+                self.sentinels.append(RunningSentinel(kind, known, sentinel_password, tls, side))
             self.until_healthy()
         except BaseException:
             self.close()
@@ -123,7 +139,7 @@ class Sentinels:
     def url(self) -> str:
         """The address: all sentinels, the service, and how clients come to the servers."""
         secret = f"{quote(self.user)}:{quote(self.password, safe='')}@" if self.password else ""
-        places = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        places = ",".join(f"{each.side.host}:{each.port}" for each in self.sentinels)
         return f"redis+sentinel://{secret}{places}/{SERVICE}"
 
     @property

