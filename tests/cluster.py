@@ -121,9 +121,9 @@ class Cluster:
         """Return the node that listens on *port*."""
         return next(node for node in self.nodes if node.port == port)
 
-    def primary_of(self, key: str | int) -> RunningServer:
-        """Return the node that owns *key*, or the slot of that number."""
-        return self._block_of(key)[0]
+    def primary_of(self, key: str | int, seen_by: RunningServer | None = None) -> RunningServer:
+        """Return the node that owns *key*, or the slot of that number, as *seen_by* (None: any) tells."""
+        return self._block_of(key, seen_by)[0]
 
     def replicas_of(self, key: str | int) -> list[RunningServer]:
         """Return the nodes that replicate the owner of *key*, or of the slot of that number."""

@@ -24,6 +24,7 @@ from tests.cluster import CALM_TIMEOUT_MS, Cluster
 from tests.fault_stage import SteppableServer
 from tests.haproxy import program_of_haproxy
 from tests.leaks import find_leaks, take_census
+from tests.namespaces import permitted
 from tests.nginx import program_of_nginx
 from tests.postgres import PostgresServer
 from tests.promtool import program_of_prometheus
@@ -428,3 +429,12 @@ def nginx() -> str:
         return program_of_nginx()
     except ServerAbsent as absent:
         pytest.skip(str(absent))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs network namespaces where there are none to be had, and say so."""
+    apart = [item for item in items if item.get_closest_marker("namespaces")]
+    if apart and not permitted():
+        items[:] = [item for item in items if item not in apart]
+        config.hook.pytest_deselected(items=apart)
+        print(f"\nno network namespaces on this machine: {len(apart)} tests of partitions are left out")

@@ -26,7 +26,10 @@ from cache_ext.reading.remembered import Remembered
 from cache_ext.reading.softened import Softened
 from cache_ext.stores.base import Judgement, Versions
 from cache_ext.stores.redis import RedisStore
+from cache_ext.transport import subscription
 from cache_ext.transport.connection import RedisGateway
+from cache_ext.transport.sentinels import Sentinels
+from cache_ext.transport.subscription import Beat, Subscription
 
 Patch = tuple[Any, str, Any]
 
@@ -207,13 +210,27 @@ BREAKS: dict[str, list[Patch]] = {
     "receipts": [(Receipt, "outdates", _false)],
     "unchecked life": [(found, "UNCHECKED_LIFE", math.inf)],
 }
+
+
+def _any_beat(self: Subscription) -> Beat | None:
+    for line in self._lines:
+        if line.times:
+            return Beat(line.times.popleft())
+    return None
+
+
+BREAKS_OF_SITES: dict[str, list[Patch]] = {
+    "majority": [(Sentinels, "sure", property(lambda self: self.address is not None))],
+    "every node": [(Subscription, "_beat", _any_beat), (subscription, "info_field", lambda *_: "ok")],
+}
+"""What only several servers need: see test_history_sites.py."""
 AFTER = Remembered.after
 
 
 @contextmanager
 def broken(*names: str) -> Iterator[None]:
     """Run the body without the fences called *names*."""
-    patches = [each for name in names for each in BREAKS[name]]
+    patches = [each for name in names for each in (BREAKS | BREAKS_OF_SITES)[name]]
     before = [(thing, name, getattr(thing, name)) for thing, name, _ in patches]
     try:
         for thing, name, value in patches:

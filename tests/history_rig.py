@@ -52,7 +52,7 @@ class Plan:
 class Member:
     """One process, seen from outside."""
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, enter: Sequence[str] = ()) -> None:
         self.events = folder / f"events-{number}"
         self.log = folder / f"log-{number}"
         command = [sys.executable, "-m", "tests.history_member", str(number), str(folder)]
@@ -68,7 +68,11 @@ class Member:
         self.events.touch()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*launcher, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT
+                [*launcher, *enter, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
             )
 
     def tell(self, line: str) -> None:
@@ -116,7 +120,7 @@ class Rig:
         self.url, self._faults = self._serve(kind)
         self._members: list[Member] = []
         self._stack.callback(lambda: [member.end() for member in self._members])
-        self._members = [Member(number, self.folder) for number in range(MEMBERS)]
+        self._members = [Member(number, self.folder, self._enter(number)) for number in range(MEMBERS)]
         for member in self._members:
             member.expect("here")
 
@@ -127,6 +131,10 @@ class Rig:
         faults = Faults(server, self.truth)
         self._stack.callback(faults.close)
         return server.unix_url, faults
+
+    def _enter(self, number: int) -> Sequence[str]:
+        """Return what stands in front of the command of process *number*."""
+        return ()
 
     @property
     def pids(self) -> Iterator[int]:
@@ -189,5 +197,5 @@ class Rig:
 
     def _replace(self, number: int) -> None:
         self._members[number].end()
-        self._members[number] = Member(number, self.folder)
+        self._members[number] = Member(number, self.folder, self._enter(number))
         self._members[number].expect("here")

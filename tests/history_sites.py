@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
 from cache_ext.keys import KeySpace
-from tests.cluster import Cluster
-from tests.history_keys import KEYS
+from tests.cluster import PRIMARIES, Cluster, slot_of
 from tests.history_plans import CALM, MAX_THREADS, with_finale
 from tests.history_rig import MEMBERS, PATIENCE, Plan
 from tests.history_truth import Truth
+from tests.namespaces import Partition
 from tests.sentinels import Sentinels
 from tests.servers import RunningServer
+from tests.waiting import until
 
 Site = Sentinels | Cluster
 LOST, TAKEN_OVER, BACK = 40, 41, 42
 """Flags: the primary is lost, another one is known to all, the old one is back as a replica."""
-FIRST = min(KEYS)
+_PLACED = ("lose", "take over", "move", "lag", "take over beyond")
+FIRST = "a"
 """A key on whose node all of it happens, where there are several."""
 
 
@@ -29,10 +32,13 @@ class SiteFaults:
     Args:
         site: that the processes share.
         truth: has the flags and writes that moments are told by.
+        partition: what lies between the sides of the site.
     """
 
-    def __init__(self, site: Site, truth: Truth) -> None:
+    def __init__(self, site: Site, truth: Truth, partition: Partition | None = None) -> None:
         self._site = site
+        self._partition = partition
+        self._parted = False
         self._truth = truth
         self._lost: RunningServer | None = None
         self._behind: RunningServer | None = None
@@ -53,6 +59,8 @@ class SiteFaults:
         """Have all servers again, also after a history that failed."""
         if self._lost is not None:
             self._come_back()
+        if self._parted:
+            self._join()
 
     def strike(self, space: KeySpace, fault: str, *rest: Any) -> None:
         """Let one fault happen, or wait for the moment of the next."""
@@ -65,8 +73,11 @@ class SiteFaults:
             "move": self._move,
             "wait": self._wait,
             "lag": self._lag,
+            "part": self._part,
+            "take over beyond": self._take_over_beyond,
+            "join": self._join,
         }
-        acts[fault](*((space,) if fault in ("lose", "take over", "move", "lag") else ()), *rest)
+        acts[fault](*((space,) if fault in _PLACED else ()), *rest)
 
     def _wait(self, flag: int) -> None:
         if not self._truth.await_flag(flag, PATIENCE):
@@ -111,6 +122,29 @@ class SiteFaults:
         target = next(node for node in self._site.primaries if node is not self._primary(space))
         self._site.move(place, target)
 
+    def _part(self) -> None:
+        assert self._partition is not None
+        self._partition.cut()
+        self._parted = True
+
+    def _take_over_beyond(self, space: KeySpace) -> None:
+        """Wait until the far side has a primary of its own."""
+        site = self._site
+        if isinstance(site, Cluster):
+            place = space.value(FIRST)
+            near = site.nodes[near_node()]
+            beyond = next(node for node in site.nodes if node is not near)
+            until(lambda: site.primary_of(place, beyond) is not near, "the far side has one")
+        else:
+            heir, (_, *beyond_it) = site.servers[1], site.sentinels
+            until(lambda: all(site.named_by(each) is heir for each in beyond_it), "the far side has one")
+
+    def _join(self) -> None:
+        assert self._partition is not None
+        self._partition.heal()
+        self._site.until_healthy()
+        self._parted = False
+
     def _primary(self, space: KeySpace) -> RunningServer:
         if isinstance(self._site, Cluster):
             return self._site.primary_of(space.value(FIRST))
@@ -129,6 +163,36 @@ UNHEARD = Plan(
     ],
 )
 """An invalidation that was applied, and that the replica which takes over has not heard of."""
+
+
+PARTED = Plan(
+    members=[
+        [
+            [
+                *(["read", "a"], ["signal", 1], ["wait", 5]),
+                *(["outlast bound"], ["read", "a"], ["signal", 6]),
+                *(["wait", BACK], ["sync"], ["read", "a"]),
+            ]
+        ],
+        [
+            [
+                *(["wait", TAKEN_OVER], ["sync"], ["read", "a"], ["invalidate", "red"], ["signal", 5]),
+                *(["wait", BACK], ["sync"], ["read", "a"]),
+            ]
+        ],
+        [],
+    ],
+    faults=[
+        *(["wait", 1], ["part"], ["take over beyond"], ["signal", TAKEN_OVER]),
+        *(["wait", 6], ["join"], ["signal", BACK]),
+    ],
+)
+"""The first process is cut off together with the primary; another invalidates on the side that counts."""
+
+
+def near_node() -> int:
+    """Return the number of the node of a new cluster on which `FIRST` lies, in every namespace."""
+    return slot_of(KeySpace("any").value(FIRST)) * PRIMARIES // REDIS_CLUSTER_HASH_SLOTS
 
 
 def lossy_plans(how: str) -> st.SearchStrategy[Plan]:

@@ -154,7 +154,7 @@ class Sentinels:
         Raises:
             LookupError: no two of them agree.
         """
-        named = [self._named_by(each) for each in _awake(self.sentinels)]
+        named = [self.named_by(each) for each in _awake(self.sentinels)]
         for server in self.servers:
             if named.count(server) >= QUORUM:
                 return server
@@ -180,7 +180,7 @@ class Sentinels:
         """Wait until all sentinels that run name another primary than *old*, which is one; return it."""
 
         def replaced() -> bool:
-            named = {self._named_by(each) for each in _awake(self.sentinels)}
+            named = {self.named_by(each) for each in _awake(self.sentinels)}
             return len(named) == 1 and named.isdisjoint({old}) and _role(*named) == "master"
 
         until(replaced, f"{old.port} is replaced", FORMING_SECONDS)
@@ -195,7 +195,8 @@ class Sentinels:
         for each in (*self.sentinels, *self.servers):
             each.close()
 
-    def _named_by(self, sentinel: RunningServer) -> RunningServer:
+    def named_by(self, sentinel: RunningServer) -> RunningServer:
+        """Return what *sentinel* takes for the primary."""
         with sentinel.client() as client:
             _, port = client.sentinel_get_master_addr_by_name(SERVICE)
         return next(server for server in self.servers if server.port == port)
