@@ -18,6 +18,7 @@ from tests.caches import connected
 from tests.cluster import Cluster
 from tests.engine_tour import MANY, use_everything
 from tests.openapi_tour import opened, tour
+from tests.servers import RunningServer
 from tests.test_cdn_debts import debts_of
 from tests.test_limits_together import limiter_on, many
 
@@ -54,6 +55,12 @@ def refused(replies: list[Any]) -> list[Any]:
     ]
 
 
+def memory_of(node: RunningServer) -> int:
+    """Return the bytes that *node* uses."""
+    with node.client() as client:
+        return int(client.info("memory")["used_memory"])
+
+
 def test_all_that_engine_and_service_send(
     make_cache: Any,
     shared_cluster: Cluster,
@@ -68,8 +75,10 @@ def test_all_that_engine_and_service_send(
     cache = connected(make_cache(shared_cluster.url, secret_keys=("s" * 32,)))
     use_everything(cache)
     assert cache.get_or_load_many(MANY, dict.fromkeys) == dict.fromkeys(MANY)
-    count_keys(cache.gateway, cache.runtime.keyspace)
-    assert redis_facts(cache.gateway).role == "master"
+    assert count_keys(cache.gateway, cache.runtime.keyspace).keys >= len(MANY)
+    facts = redis_facts(cache.gateway)
+    assert facts.role == "master"
+    assert facts.memory_bytes > max(memory_of(node) for node in shared_cluster.primaries)
     debts = debts_of(cache, time.monotonic)
     debts.owe({f"name{number}" for number in range(100)})
     debts.overdue()

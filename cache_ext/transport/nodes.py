@@ -128,8 +128,8 @@ class Nodes:
         for address in before.keys() - after.keys():
             self.at(address).renew()  # it has been replaced: what is still asked of it counts no more
         self.primaries, self.version = servers, object()
-        if before:
-            log.warning("slots of the cluster lie elsewhere now: %d primaries", len(servers))
+        if before and before.keys() != after.keys():
+            log.warning("primaries of the cluster: %s", ", ".join(map(str, sorted(after))))
         self._changed()
 
     def _part(self, keep: Collection[Address]) -> None:
