@@ -129,7 +129,7 @@ def test_a_key_that_is_asked_for_on_its_way(make_cache: Open, start_cluster: Sta
         cache.gateway.run(
             [("EVALSHA", cache.gateway.script("release"), 1, cache.runtime.keyspace.lease(key), "c", "t", "")]
         )
-    assert cache.gateway.breaker.state == "closed"
+    assert cache.gateway.breaker._failures == 0, "nobody is to blame"
     assert cache.get_or_load(key, lambda: "loaded", policy=PLAIN) in ("old", "loaded")
     cluster.end_move(place, target)
 
