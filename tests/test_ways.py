@@ -132,7 +132,7 @@ def test_replicas_are_waited_for_after_a_script_was_sent_again(
             connection: Any, commands: Any, deadline: float, send: Any = send, sent: Any = sent
         ) -> None:
             sent.append([command[0] for command in commands])
-            send(line, commands, by)
+            send(connection, commands, deadline)
 
         server.send = sending  # type: ignore[method-assign]
         assert cache.gateway.run_kept([("EVALSHA", name, 1, place)]) == [1]
