@@ -25,7 +25,7 @@ Start = Callable[..., Cluster]
 
 @pytest.fixture(params=["valkey"])
 def server_kind(request: pytest.FixtureRequest) -> str:
-    """Debian's Redis forms a cluster in tests/test_redis_cluster.py."""
+    """Debian's Redis, where no test says otherwise, is tried with the rig alone."""
     return str(request.param)
 
 
@@ -89,6 +89,7 @@ def test_one_trip_a_node(make_cache: Open, shared_cluster: Cluster, monkeypatch:
     assert steps == ["send"] * 3 + ["receive"] * 3
 
 
+@pytest.mark.parametrize("server_kind", ["valkey", "redis"])
 def test_a_slot_that_moves(make_cache: Open, start_cluster: Start) -> None:
     """While it moves and after, nobody reads what was invalidated, and both hear what the other does."""
     cluster = start_cluster()
