@@ -18,7 +18,7 @@ from markupsafe import Markup
 from cache_ext import metrics
 from cache_ext.errors import ConfigurationError, UnsupportedValue
 from cache_ext.sessions.session import LOOKS_INTO, SafeSession
-from tests.caches import PATIENCE, begin, stop_before
+from tests.caches import PATIENCE, begin, connected, stop_before
 from tests.session_stage import Shop, cookie_of, session_keys
 from tests.waiting import until
 
@@ -74,6 +74,7 @@ def test_sessions_that_are_read_at_once_share_a_round_trip(shop: Shop) -> None:
     clients = [shop.signed_in(account) for account in range(1, 5)]
     clients.append(again := shop.client())
     again.set_cookie("session", cookie_of(clients[3]))
+    connected(shop.cache)  # what the backplane asks when it connects would stop instead
     shop.commands.clear()
     stop = stop_before(shop.cache.gateway, "run")
     first = begin(lambda: clients[0].get("/who").json)
