@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
+from tests.certificates import Certificates
 from tests.namespaces import HERE, Side
 from tests.processes import free_port
 from tests.servers import START_TRIES, RunningServer
@@ -44,6 +45,7 @@ class Cluster:
         full_coverage: whether all slots are refused as soon as one has no node.
         password: that nodes ask clients and one another for; none if empty.
         sides: where each node is.
+        tls: what nodes show to clients and one another.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Cluster:
         full_coverage: bool = True,
         password: str = "",
         sides: Sequence[Side] = (HERE,) * (2 * PRIMARIES),
+        tls: Certificates | None = None,
     ) -> None:
+        self.tls = tls
         self.password = password
         self.nodes: list[RunningServer] = []
         settings = {
@@ -65,9 +69,13 @@ class Cluster:
             "cluster-allow-replica-migration": "no",  # who replicates whom changes by failover only
             "repl-diskless-sync-delay": "0",
         }
+        encrypted = ("--tls-cluster", "yes", "--tls-replication", "yes") if tls else ()
         fixed = [word for name, value in settings.items() for word in (f"--{name}", value)]
         try:
-            self.nodes += [_node(kind, *fixed, *options, password=password, side=side) for side in sides]
+            self.nodes += [
+                _node(kind, *fixed, *encrypted, *options, password=password, side=side, tls=tls)
+                for side in sides
+            ]
             self._form()
             for node in self.nodes:
                 node.ask(f"CONFIG SET cluster-node-timeout {node_timeout_ms}")
@@ -79,9 +87,8 @@ class Cluster:
     def url(self) -> str:
         """The address, with two of the nodes and the password in it."""
         secret = f":{self.password}@" if self.password else ""
-        return f"redis+cluster://{secret}" + ",".join(
-            f"{node.side.host}:{node.port}" for node in self.nodes[:2]
-        )
+        scheme = "rediss+cluster" if self.tls else "redis+cluster"
+        return f"{scheme}://{secret}" + ",".join(f"{node.side.host}:{node.port}" for node in self.nodes[:2])
 
     @property
     def pids(self) -> frozenset[int]:
@@ -263,12 +270,12 @@ class Cluster:
         return all(_is_well(node) and self.shape(node) == shape for node in awake)
 
 
-def _node(kind: str, *options: str, password: str, side: Side) -> RunningServer:
+def _node(kind: str, *options: str, password: str, side: Side, tls: Certificates | None) -> RunningServer:
     """Return a node, on a free port and with another for the other nodes."""
     for tries_left in reversed(range(START_TRIES)):
         bus = ("--cluster-port", str(free_port()))
         try:
-            return RunningServer(kind, *bus, *options, password=password, side=side)
+            return RunningServer(kind, *bus, *options, password=password, side=side, tls=tls)
         except RuntimeError as error:
             if tries_left == 0 or "cluster bus" not in str(error):
                 raise

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -13,6 +14,7 @@ from cache_ext import MISS, CachePolicy, TieredCache
 from cache_ext.errors import StoreUnavailable
 from cache_ext.keys import BUCKETS, bucket_of
 from tests.caches import connected
+from tests.certificates import Certificates
 from tests.cluster import Cluster
 from tests.servers import RunningServer
 from tests.waiting import until
@@ -181,6 +183,19 @@ def test_no_call_takes_longer_than_its_budget(make_cache: Open, start_cluster: S
     assert cache.gateway.breaker.state != "closed"
     node.resume()
     until(lambda: cache.gateway.breaker.state == "closed", "it serves again")
+
+
+@pytest.mark.parametrize("server_kind", ["redis"])
+def test_tls(make_cache: Open, start_cluster: Start, certificates: Certificates) -> None:
+    """All nodes are reached by TLS, also those that others name, and believed for their certificates."""
+    cluster = start_cluster(tls=certificates, password="secret")
+    trusted = f"{cluster.url}?ssl_ca_certs={quote(str(certificates.authority), safe='')}"
+    one, two = connected(make_cache(trusted)), connected(make_cache(trusted))
+    stored(one, *MANY)
+    assert two.get_or_load_many(MANY, dict.fromkeys, policy=PLAIN) == dict.fromkeys(MANY, "old")
+    one.invalidate_tags(f"t:{MANY[0]}")
+    until(lambda: two.get(MANY[0]) is MISS, "the other hears", 2.0)
+    assert make_cache(cluster.url, op_timeout=0.5).get_or_load("k", lambda: "origin") == "origin"
 
 
 def test_a_cluster_that_is_down_from_the_beginning(make_cache: Open, start_cluster: Start) -> None:
