@@ -27,6 +27,11 @@ def replicated(primary, replica, key="beacon"):
     until(lambda: replica.ask(f"EXISTS {key}") == b":1", "the replica has it")
 
 
+def hears_anew(cache, generation):
+    """Return when *cache* hears another server than in *generation*: its older copies count no more."""
+    until(lambda: cache.runtime.trust.generation > generation, "it hears the new primary")
+
+
 @pytest.mark.parametrize("change", ["invalidate", "delete", "clear", "set"])
 def test_what_the_new_primary_did_not_hear_of_does_not_come_back(make_cache, start_redis, change):
     """An applied change that replication lost: the old value is a miss, for all, from L1 and from Redis."""
@@ -46,15 +51,16 @@ def test_what_the_new_primary_did_not_hear_of_does_not_come_back(make_cache, sta
             "set": lambda: one.set("k", "new", policy=PLAIN, tags=["t"]),
         }
         act[change]()
+        generations = [cache.runtime.trust.generation for cache in (one, two)]
         proxy.retarget("127.0.0.1", port_of(replica))
         primary.kill()
         proxy.cut()
         three = make_cache(url)
         until(three.gateway.probe, "the new primary answers")
         assert three.get("k") is MISS
-        for cache in (one, two):
+        for cache, generation in zip((one, two), generations, strict=True):
             until(cache.gateway.probe, "the new primary answers")
-            connected(cache)
+            hears_anew(cache, generation)
             assert cache.get_or_load("k", lambda: "newer", policy=PLAIN, tags=["t"]) in ("new", "newer")
             assert cache.invalidate_tags("u").applied
 
@@ -69,10 +75,12 @@ def test_values_of_the_old_primary_serve_again_once_loaded(make_cache, start_red
         one.set("k", "old", ttl=60)
         replicated(primary, replica)
         replica.ask("REPLICAOF NO ONE")
+        generation = one.runtime.trust.generation
         proxy.retarget("127.0.0.1", port_of(replica))
         primary.kill()
         proxy.cut()
         until(one.gateway.probe, "the new primary answers")
+        hears_anew(one, generation)
         assert one.get_or_load("k", lambda: "new", ttl=60) == "new"
         others = [connected(make_cache(url)) for _ in range(3)]
         assert [other.get("k") for other in others] == ["new"] * 3

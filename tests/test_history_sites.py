@@ -100,14 +100,14 @@ def test_what_the_heir_has_not_heard_of(rig: Rig) -> None:
     assert [line for line in found if line.startswith(SIGNS)]
 
 
-@histories(2)
+@histories(1)
 @given(plan=lossy_plans("kill"))
 def test_a_primary_that_is_killed(rig: Rig, plan: Plan) -> None:
     """What its heir had not heard of does not come back."""
     judge(rig, plan)
 
 
-@histories(2)
+@histories(1)
 @given(plan=lossy_plans("pause"))
 def test_a_primary_that_hangs_and_wakes(rig: Rig, plan: Plan) -> None:
     """Nor does what it still takes itself to be the primary of."""
