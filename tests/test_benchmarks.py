@@ -37,24 +37,37 @@ MEASURED = (
     "inference of one row",
     "event, gone from another process' L1",
 )
+SCALED = (
+    "L2 hit on a cluster",
+    "a read of 2 keys on 2 nodes",
+    "a read of 3 keys on 3 nodes",
+    "5 keys over 3 nodes",
+    "500 pairs on 3 nodes",
+    "an entry of 30 fields",
+    "bytes on the network: L2 hit",
+    "bytes on the network: set",
+    "bytes on the network: invalidation",
+    "Sentinel: the primary is killed",
+    "Cluster: the primary is killed",
+)
 DOOR = (("hit", 2), ("API key", 1), ("304", 1), ("HEAD", 1), ("1000 requests a second", 1))
 """What lines of the door's table begin with, and how many."""
 
 
-@pytest.fixture
-def printed_and_written(tmp_path):
-    """What a run at tiny sizes prints, and what it writes."""
-    output = tmp_path / "build" / "bench.json"
-    command = [sys.executable, "-m", "benchmarks.engine", "--tiny", "--output", str(output)]
+def run_tiny(program, folder):
+    """Return what a run at tiny sizes prints, and what it writes."""
+    output = folder / "build" / "bench.json"
+    command = [sys.executable, "-m", f"benchmarks.{program}", "--tiny", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(output.read_text())
 
 
-def test_every_row_runs(printed_and_written):
+@pytest.mark.parametrize(("program", "measured"), [("engine", MEASURED), ("scaling", SCALED)])
+def test_every_row_runs(tmp_path, program, measured):
     """One command measures all rows, prints them as one table, and writes the same, the machine named."""
-    printed, written = printed_and_written
-    for what in MEASURED:
+    printed, written = run_tiny(program, tmp_path)
+    for what in measured:
         (row, *_) = [row for row in written["rows"] if row["what"].startswith(what)]
         assert f"| {row['what']} | {row['asked']} | {row['got']} |" in printed
         assert (row["met"] is None) == (row["asked"] == "")

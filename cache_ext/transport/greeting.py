@@ -64,8 +64,6 @@ class Reception:
         self._primary = primary
         self._adopted: dict[str, tuple[Adopt, str]] = {}
         self.clustered = False
-        self.run_id = ""
-        """Of the server as it was when the newest connection was made."""
 
     def forget(self) -> None:
         """Have the users adopt the server once more: what lies on it is not what it was."""
@@ -99,7 +97,7 @@ class Reception:
             info, *role = raise_first_error(ask(connection, asked, connection.greet_by))
             if self._primary and role[0][0] != b"master":
                 raise ConnectionError("the server has become a replica")
-            connection.run_id = self.run_id = info_field(info, b"run_id")
+            connection.run_id = info_field(info, b"run_id")
             self.clustered = info_field(info, b"_mode") == "cluster"  # redis_mode, or server_mode
             self.introduce(connection, connection.greet_by, ask)
         finally:

@@ -39,7 +39,6 @@ class Server:
         reception: greets the server on each new connection.
         monotonic: the clock, seconds.
         find: says where the server is, within so many seconds, if that is not among *options*.
-        size: connections at most; otherwise the `pool_size` of *settings*.
     """
 
     def __init__(
@@ -49,23 +48,22 @@ class Server:
         reception: Reception,
         monotonic: Callable[[], float],
         find: Callable[[float], Address] | None = None,
-        size: int | None = None,
     ) -> None:
         self._settings = settings
         self._monotonic = monotonic
         self._find = find
         self.reception = reception
         self._unhurried = settings.op_timeout * UNHURRIED
-        self.pool = self._make_pool(dict(options), size or settings.pool_size)
+        self.pool = self._make_pool(dict(options))
 
-    def _make_pool(self, options: dict[str, Any], size: int) -> SwiftPool:
+    def _make_pool(self, options: dict[str, Any]) -> SwiftPool:
         for name in ("username", "password"):
             if (given := getattr(self._settings, f"redis_{name}")) is not None:
                 options[name] = given
         base = options.pop("connection_class", redis.Connection)
         return SwiftPool(  # type: ignore[no-untyped-call]
             connection_class=guarded(base, self._expect, self._hear),
-            max_connections=size,
+            max_connections=self._settings.pool_size,
             timeout=self._settings.pool_timeout,
             queue_class=PatientQueue,
             protocol=3,
