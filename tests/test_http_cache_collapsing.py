@@ -193,7 +193,6 @@ def test_an_application_that_is_slow_is_spared_by_what_is_stale(
     stage = Stage(make_cache(), checked=False, timeout=0.05)
     stage.script.says("max-age=1, stale-if-error=300")
     stage.get()
-    until(lambda: stage.get(headers={"Cache-Control": "only-if-cached"}).status == 504, "it is stale")
     body, go = Chunks(b"late"), threading.Event()
 
     def app(environ: dict[str, Any], start_response: Any) -> Chunks:
@@ -202,6 +201,7 @@ def test_an_application_that_is_slow_is_spared_by_what_is_stale(
         return body
 
     stage.script.answer = app
+    until(lambda: stage.get(headers={"Cache-Control": "only-if-cached"}).status == 504, "it is stale")
     slow = stage.get()
     assert (slow.body, slow.outcome) == (b"answer 1", "STALE")
     go.set()

@@ -34,6 +34,8 @@ _chance = random.SystemRandom().random
 """Of the system, since an application may seed `random` to be the same in all its processes."""
 _ROUNDING_MS = 0.001
 """On a host that is up for 10 hours, ``now + 0.001 - now`` is a little less than 0.001."""
+_SOON = 0.001
+"""Seconds, the least load time that is noted: 0 stands for what is not refreshed early."""
 UNTRUSTED = -1
 """The generation of slots that the store does not know."""
 _UNKNOWN = Version(b"", 0)
@@ -215,9 +217,10 @@ def _lead(made: Loaded, came: _Return, fresh_until: float) -> float:
     """Return the load time, seconds, that decides when what came is refreshed; 0: not early."""
     if not made.early_refresh:
         return 0.0
+    took = max(came.took, _SOON)
     if not made.early_as_parts:
-        return came.took
-    return max(came.took, (fresh_until - came.frame.early_at) / EARLY_FACTOR)
+        return took
+    return max(took, (fresh_until - came.frame.early_at) / EARLY_FACTOR)
 
 
 def _ms(seconds: float) -> int:
