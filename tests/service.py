@@ -53,6 +53,7 @@ class GunicornService:
         bind: HOST:PORT; a free loopback port if None.
         root: the folder with gunicorn.conf.py and wsgi.py.
         folder: where it runs and keeps its instance folder; stays. A new one that goes with it if None.
+        app: what gunicorn serves, MODULE:NAME.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class GunicornService:
         bind: str | None = None,
         root: Path = ROOT,
         folder: Path | None = None,
+        app: str = "wsgi:app",
     ) -> None:
+        self._app = app
         self._bind = bind or f"127.0.0.1:{free_port()}"
         self._root = root
         self._given_folder = folder
@@ -250,7 +253,7 @@ class GunicornService:
             return False
 
     def _command(self) -> list[str | os.PathLike[str]]:
-        return [GUNICORN, "-c", self._root / "gunicorn.conf.py", *self._options, "wsgi:app"]
+        return [GUNICORN, "-c", self._root / "gunicorn.conf.py", *self._options, self._app]
 
     @property
     def environment(self) -> dict[str, str]:

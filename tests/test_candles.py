@@ -33,7 +33,7 @@ MINUTE, HOUR = TIMEFRAMES["1m"], TIMEFRAMES["1h"]
 NOW = int(NOON * 1000)
 PAIR = "BTC-USDC"
 FORMING_SECONDS = 5.0
-REFRESHED_SECONDS = 3_490  # closed candles live an hour, and are loaded anew in its last 108 s
+REFRESHED_SECONDS = 3_455  # closed candles live an hour, and are loaded anew in its last 144 s
 NO_4H = ("1m", "5m", "15m", "1h", "1d")
 
 

@@ -36,9 +36,9 @@ def stage(open_stage: OpenStage) -> Stage:
 def test_a_fresh_response_is_served_until_its_end(stage: Stage, clock: FakeClock) -> None:
     """RFC 9111, 4.2: fresh while its lifetime exceeds its age; the application is asked again after that."""
     first = stage.get()
-    clock.advance(58)
+    clock.advance(57)
     second = stage.get()
-    clock.advance(2)
+    clock.advance(3)
     third = stage.get()
     assert (first.outcome, second.outcome, third.outcome) == ("MISS", "HIT", "MISS")
     assert (first.body, second.body, third.body) == (b"answer 1", b"answer 1", b"answer 2")

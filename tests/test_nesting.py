@@ -8,7 +8,7 @@ import time
 import pytest
 
 from cache_ext import MISS, CachePolicy, NestedLoadError, Outcome, StoreUnavailable
-from tests.caches import begin, connected, deaf, stop_after
+from tests.caches import begin, connected, deaf, due, stop_after
 from tests.waiting import until
 
 SLOW = CachePolicy(ttl=60, early_refresh=False)
@@ -27,6 +27,45 @@ def read_parent(cache, value="child", tags=()):
 def tags_of(cache, key):
     """Return the names of the tags that L1's entry of *key* carries."""
     return sorted(tag for tag, _, _ in cache.runtime.near.get(key).entry.tags)
+
+
+def test_a_refresh_loads_what_is_due_among_its_parts(cache, origin):
+    """Nobody waits for a refresh, so it waits for its parts: one run makes the parent of the new child."""
+
+    def read(key, loader):
+        return cache.get_or_load(key, loader, ttl=60)
+
+    def parent():
+        return origin.loader("parent")() + " of " + read("child", origin.loader("child"))
+
+    assert read("parent", parent) == "parent#1 of child#1"
+    for key in ("parent", "child"):
+        due(cache.runtime.near.get(key))
+    assert read("parent", parent) == "parent#1 of child#1"
+    until(lambda: cache.get("parent") == "parent#2 of child#2", "the refresh is done")
+    cache.runtime.refreshes.close(5.0)
+    assert (origin.calls("parent"), origin.calls("child")) == (2, 2)
+
+
+def test_a_refresh_makes_do_with_a_part_that_cannot_be_loaded(cache, origin):
+    """What is fresh still counts if loading it ahead of its end fails."""
+    child = {"fails": False}
+
+    def read_child():
+        if child["fails"]:
+            raise LookupError("down")
+        return "child"
+
+    def parent():
+        found = cache.fetch("child", read_child, ttl=60)
+        return f"{origin.loader('parent')()} of a {found.outcome}"
+
+    cache.get_or_load("parent", parent, ttl=60)
+    for key in ("parent", "child"):
+        due(cache.runtime.near.get(key))
+    child["fails"] = True
+    cache.get_or_load("parent", parent, ttl=60)
+    until(lambda: cache.get("parent") == "parent#2 of a hit", "the refresh is done")
 
 
 def test_a_parent_inherits_tags(cache):

@@ -175,7 +175,7 @@ class Origin:
         except UnsupportedValue as error:
             return answer if isinstance(answer, Exception) else error
         entry, loaded = self._entry(key, Raw(payload), made, came)
-        return self._reader.hold(key, entry, loaded, UNTRUSTED, made.value)
+        return self._reader.hold(key, entry, loaded, UNTRUSTED, made.value, now=self._monotonic())
 
     def _entry(self, key: str, payload: Raw, made: Loaded, came: _Return) -> tuple[Entry, float]:
         """Return the entry and when its oldest part was loaded: lifetimes nest."""

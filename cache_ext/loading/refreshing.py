@@ -8,9 +8,10 @@ from functools import partial
 
 from cache_ext.loading.background import Background
 from cache_ext.loading.failures import Failures
-from cache_ext.loading.flights import Flights
+from cache_ext.loading.flights import Flight, Flights
 from cache_ext.loading.loads import Loading
 from cache_ext.loading.origin import Job
+from cache_ext.reading.frames import ahead
 from cache_ext.reading.slot import Slot
 
 
@@ -48,9 +49,13 @@ class Refresher:
         if not leads:
             return
         job.previous[key] = slot
-        lead = partial(self._loading.lead, {key: flight}, {key: slot.entry.token}, job)
+        lead = partial(self._lead, flight, slot, job)
         # In a context of its own: what is refreshed is no part of the load or request that asked for it.
         if not contextvars.Context().run(self._background.run, lead):
             self._loading.abandon([flight])
         elif self._monotonic() < slot.fresh_until:
             self._early(job.policy.name)
+
+    def _lead(self, flight: Flight, slot: Slot, job: Job) -> None:
+        with ahead():
+            self._loading.lead({flight.key: flight}, {flight.key: slot.entry.token}, job)

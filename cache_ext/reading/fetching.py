@@ -14,7 +14,7 @@ from cache_ext.policy import CachePolicy
 from cache_ext.reading.bypass import is_bypassed
 from cache_ext.reading.fetched import Fetched, Outcome, values_of
 from cache_ext.reading.found import Found
-from cache_ext.reading.frames import current_frame
+from cache_ext.reading.frames import current_frame, is_ahead
 from cache_ext.reading.noting import Noting
 from cache_ext.reading.sight import NOTHING_SEEN, Sight
 from cache_ext.reading.slot import Slot
@@ -115,7 +115,7 @@ class Fetcher:
         if held := self._runtime.near.held(missing):
             for key in held:
                 slot, now = self._runtime.reader.near(key, job.terms), self._monotonic()
-                if slot is not None and now < slot.fresh_until:
+                if slot is not None and now < slot.fresh_until and not self._is_due(slot, job, now):
                     results[key] = self._serve_fresh(slot, "l1", now, job)
             if len(results) == len(missing):
                 return results, NOTHING_SEEN
@@ -154,9 +154,9 @@ class Fetcher:
         now = self._monotonic()
         for key, found in sight.found.items():
             slot, old = found.fresh_at(now), found.slot
-            if slot is not None:
+            if slot is not None and not self._is_due(slot, job, now):
                 results[key] = self._serve_fresh(slot, found.layer, now, job)
-            elif old is not None and found.checked and self._may_revalidate(old, job, now):
+            elif old is not None and found.checked and not is_ahead() and self._may_revalidate(old, job, now):
                 self._runtime.refresher.refresh(old, job)
                 results[key] = self._serve(old, Outcome.STALE, found.layer, now, job)
             else:
@@ -184,14 +184,7 @@ class Fetcher:
         return {key: self._loaded(key, wanted[key], outcomes[key], job, mark, came, now) for key in wanted}
 
     def _loaded(
-        self,
-        key: str,
-        old: Found,
-        outcome: Slot | Exception,
-        job: Job,
-        mark: int,
-        came: float,
-        now: float,
+        self, key: str, old: Found, outcome: Slot | Exception, job: Job, mark: int, came: float, now: float
     ) -> Fetched | Exception:
         if isinstance(outcome, Slot):
             if not job.terms.is_new_enough(outcome):
@@ -199,7 +192,8 @@ class Fetcher:
             made_of_stale = outcome.loaded < came and now >= outcome.fresh_until
             return self._serve(outcome, Outcome.STALE if made_of_stale else Outcome.MISS, "origin", now, job)
         if old.slot is not None and self._is_last_resort(old.slot, job, now, mark):
-            return self._serve(old.slot, Outcome.STALE, old.layer, now, job)
+            kind = Outcome.HIT if old.fresh_at(now) else Outcome.STALE
+            return self._serve(old.slot, kind, old.layer, now, job)
         self.count(key, job.policy, "none", "error", 0.0)
         return outcome
 
@@ -225,6 +219,11 @@ class Fetcher:
         """Tell whether *slot*, found at *mark*, may be served because loading failed."""
         until = self._stale_until(slot, job, job.policy.stale_if_error)
         return now < until and not self._runtime.near.ended(slot, mark)
+
+    def _is_due(self, slot: Slot, job: Job, now: float) -> bool:
+        """Tell whether *slot*, which is fresh, is rather loaded anew, since nobody waits for it."""
+        due = is_ahead() and now >= slot.early_at and job.policy.early_refresh
+        return due and not self._runtime.failures.rests(slot.key)
 
     def _serve_fresh(self, slot: Slot, layer: str, now: float, job: Job) -> Fetched | Exception:
         """Return *slot*; if it will not be fresh for long, see that it is refreshed."""

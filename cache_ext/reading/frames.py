@@ -78,10 +78,25 @@ class Frame:
 
 
 _current: ContextVar[Frame | None] = ContextVar("cache_ext_frame", default=None)
+_ahead: ContextVar[bool] = ContextVar("cache_ext_ahead", default=False)
 
 
 current_frame: Callable[[], Frame | None] = _current.get
 """Returns the load inside which the caller runs, None outside of any."""
+
+
+is_ahead: Callable[[], bool] = _ahead.get
+"""Tells whether the caller works ahead: for nobody who waits, so that others need not."""
+
+
+@contextmanager
+def ahead() -> Iterator[None]:
+    """Run the body, which refreshes something: what it reads is loaded if it is due, not served once more."""
+    reset = _ahead.set(True)
+    try:
+        yield
+    finally:
+        _ahead.reset(reset)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -158,9 +159,20 @@ class Reader:
         return slot if terms.accept(slot, from_store=True) else None
 
     def hold(
-        self, key: str, entry: Entry, loaded: float, generation: int, value: Any, *, spare: bool = False
+        self,
+        key: str,
+        entry: Entry,
+        loaded: float,
+        generation: int,
+        value: Any,
+        *,
+        now: float = math.inf,
+        spare: bool = False,
     ) -> Slot:
-        """Return a slot for *entry*, whose *value* (or error) is at hand; *spare*: it is nobody's yet."""
+        """Return a slot for *entry*, whose *value* (or error) is at hand; *spare*: it is nobody's yet.
+
+        See `Slot`; *now* is its `made`.
+        """
         self.known.note(key, tuple([tag for tag, _, _ in entry.tags]))
         values = self._codec.values
         if entry.failed:
@@ -168,8 +180,8 @@ class Reader:
             return Slot(key, entry, loaded, generation, again)
         if spare:
             take = FirstTake(key, [value], entry.payload, values, self._near.settle)
-            return Slot(key, entry, loaded, generation, take)
-        return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload))
+            return Slot(key, entry, loaded, generation, take, made=now)
+        return Slot(key, entry, loaded, generation, *hand_out(values, value, entry.payload), made=now)
 
     def _judged(
         self, key: str, entry: Entry, now: float, versions: Versions, generation: int, terms: Terms
@@ -196,7 +208,7 @@ class Reader:
                 metrics.payload_errors.inc()
                 return None
             loaded = now - (store_now - entry.loaded_at) / 1000
-            slot = self.hold(key, entry, loaded, generation, value, spare=True)
+            slot = self.hold(key, entry, loaded, generation, value, now=now, spare=True)
         if terms.l1_ttl is not None:
             slot.check_by(now + terms.l1_ttl)
         return slot

@@ -12,7 +12,7 @@ from cache_ext.reading.fetched import Fetched, Outcome
 from cache_ext.reading.first_take import FirstTake
 from cache_ext.reading.found import Found
 from cache_ext.reading.near import NearCache
-from cache_ext.reading.slot import Slot, lead
+from cache_ext.reading.slot import EARLY_FACTOR, Slot
 from cache_ext.stores.base import Snapshot, Versions
 
 _NOTHING: Mapping[str, Any] = {}
@@ -142,7 +142,7 @@ def _plain_hits(
         if (
             entry.epoch == epoch
             and (entry.tags == tags or versions.cover(entry, tags_of[key]))
-            and 0 <= now - entry.loaded_at < entry.ttl - lead(entry.ttl, entry.load_time)
+            and 0 <= now - entry.loaded_at < entry.ttl - EARLY_FACTOR * entry.load_time
             and not (entry.sealed or entry.compressed or entry.failed)
         ):
             hits[key] = entry

@@ -10,19 +10,14 @@ from cache_ext.entry import Entry
 
 EARLY_FACTOR = 1.2
 """Refresh when what is left of the ttl is less than so many times the recent load time."""
-EARLY_SHARE = 0.03
-"""Or less than this share of the ttl: of what loads fast, but is asked for seldom, somebody asks in time.
+EARLY_SHARE = 0.04
+"""Or than this share of its life here: of what loads fast but is asked for seldom, somebody asks in time.
 
 Loads become so much more frequent, of the 1.05 times that they may."""
 SLOT_OVERHEAD_BYTES = 750
 """Measured cost of a slot beside its payload: its objects and key (tests/test_near.py)."""
 TAG_OVERHEAD_BYTES = 430
 """Measured cost of a tag that no other slot has: its name, its version, its place in the index."""
-
-
-def lead(ttl: int, load_time: int) -> float:
-    """Return how long before its end an entry is refreshed; both as it has them, ms; 0: not early."""
-    return max(EARLY_FACTOR * load_time, EARLY_SHARE * ttl) if load_time else 0.0
 
 
 class Slot:
@@ -35,6 +30,8 @@ class Slot:
         generation: of the backplane's trust, at which the store vouched for it.
         take: returns the value; a copy of the caller's own, unless nobody can change it.
         held_bytes: what is held, beside the payload, for *take* to return.
+        made: when this slot is, just after its loading or its first reading here; if unknown, it is refreshed
+            early by its load time alone.
     """
 
     __slots__ = (
@@ -61,6 +58,7 @@ class Slot:
         generation: int,
         take: Callable[[], Any],
         held_bytes: int = 0,
+        made: float = math.inf,
     ) -> None:
         self.key = key
         self.entry = entry
@@ -73,7 +71,10 @@ class Slot:
         """Its number among those that L1 ranks; 0 for none."""
         self.fresh_until = fresh_until = loaded + entry.ttl / 1000
         self.stale_until = fresh_until + entry.stale_for / 1000
-        self.early_at = early_at = fresh_until - lead(entry.ttl, entry.load_time) / 1000
+        lead = 0.0
+        if entry.load_time:
+            lead = max(EARLY_FACTOR * entry.load_time / 1000, EARLY_SHARE * (fresh_until - made))
+        self.early_at = early_at = fresh_until - lead
         self.check_at = math.inf
         self.serve_until = -math.inf if entry.failed else early_at
         """Until then it is served with nothing else to do: neither raise nor refresh nor ask."""
