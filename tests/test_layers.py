@@ -83,7 +83,8 @@ CACHE_EXT_ROWS = (
     ),
     ("transport.opening", "hooks.backlog", "hooks.stream", "limits.counting"),
     ("hooks.following", "explain.judging", "explain.inquiries", "explain.recalling"),
-    ("hooks.running", "reading.arrivals", "reading.eviction", "reading.expiry", "limits.shares"),
+    ("hooks.running", "reading.arrivals", "reading.eviction", "reading.expiry", "limits.debts"),
+    ("limits.shares",),
     ("reading.shelf", "limits.limiter"),
     ("hooks.emitting",),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_what_was_admitted_alone_is_told_on_return(
     returned(crew[2])
     assert crew[2].check("account:1", LIMIT, 0).remaining == LIMIT - 5
     assert crew[0].check("account:1", LIMIT, 0).remaining == LIMIT - 5
-    assert not any(limiter.shares.owes for limiter in crew)
+    assert not any(limiter.shares.debts.any for limiter in crew)
 
 
 def test_all_subjects_are_told_not_only_who_asks(
@@ -98,7 +99,7 @@ def test_all_subjects_are_told_not_only_who_asks(
     for subject in subjects:
         assert crew[0].check(subject, LIMIT).alone
     own_redis_server.start()
-    until(lambda: not crew[1].check("x", 10**6).alone and not crew[1].shares.owes, "all is told")
+    until(lambda: not crew[1].check("x", 10**6).alone and not crew[1].shares.debts.any, "all is told")
     assert {crew[2].check(subject, LIMIT, 0).remaining for subject in subjects} == {LIMIT - 1}
 
 
@@ -147,15 +148,15 @@ def test_debts_that_could_not_be_told_are_kept(
         raise StoreUnavailable("away")
 
     with pytest.raises(StoreUnavailable):
-        shares.settle(check.place, 10, fail)
-    assert shares.owes
+        shares.debts.settle(check.place, 10, fail)
+    assert shares.debts.any
     told: list[Debt] = []
-    shares.settle(check.place, 10, told.extend)
+    shares.debts.settle(check.place, 10, told.extend)
     (debt,) = told
     assert (debt.place, debt.bucket, debt.width_ms) == (check.place, check.bucket, check.width_ms)
     assert [units for _, units in debt.admitted] == [3]
-    assert not shares.owes
-    shares.settle(check.place, 10, fail)
+    assert not shares.debts.any
+    shares.debts.settle(check.place, 10, fail)
 
 
 def test_nobody_is_counted_before_redis_was_told(
@@ -226,10 +227,37 @@ def test_who_waits_while_redis_is_told_has_no_second_share(
     turn = stop_before(two.shares, "_locked")
     late = begin(lambda: two.shares.admit(check))
     turn.wait()
-    one.shares.settle(check.place, 10, lambda debts: None)
+    one.shares.debts.settle(check.place, 10, lambda debts: None)
     turn.go()
     assert late.result(PATIENCE).ready > 0
     assert alone(two) == 0
+
+
+@pytest.mark.parametrize("other", ["the same process", "another"])
+def test_a_redis_that_hangs_while_it_is_told_holds_up_nobody_else(
+    make_cache: Callable[..., TieredCache], redis_url: str, tmp_path: Path, other: str
+) -> None:
+    """Others go on from the share without waiting for who tells it; what they admit is owed, told next."""
+    one, two = (limiter_on(make_cache(redis_url), None, tmp_path) for _ in range(2))
+    two = one if other == "the same process" else two
+    check = one._check("account:1", LIMIT, 1, 60.0)
+    one.shares.admit(check)
+    under_way, go = threading.Event(), threading.Event()
+
+    def hang(debts: Sequence[Debt]) -> None:
+        under_way.set()
+        assert go.wait(PATIENCE)
+
+    telling = begin(lambda: one.shares.debts.settle(check.place, 10, hang))
+    assert under_way.wait(PATIENCE)
+    assert two.check("account:1", LIMIT).alone
+    go.set()
+    assert telling.result(PATIENCE)
+    told: list[Debt] = []
+    assert two.shares.debts.settle(check.place, 10, told.extend)
+    (debt,) = told
+    assert [units for _, units in debt.admitted] == [1]
+    assert two.shares.admit(check).left == LIMIT - 3
 
 
 HOLDER = """
@@ -317,6 +345,6 @@ def test_a_damaged_table_is_a_wrong_count_at_worst(
             shares._table[at : at + len(mark)] = mark
         assert 0 <= shares.admit(check).left <= LIMIT
         told: list[Debt] = []
-        shares.settle(check.place, 100, told.extend)
+        shares.debts.settle(check.place, 100, told.extend)
         assert {debt.place for debt in told} <= {check.place}
         assert limiter.check("a", LIMIT).remaining >= 0

@@ -104,7 +104,7 @@ def test_told_debts_survive_garbage(limiter: Limiter) -> None:
         client.set(check.place, garbage)
         limiter.shares.admit(check)
         assert 0 <= limiter.check("account:1", LIMIT, 0).remaining <= LIMIT - 1
-        assert not limiter.shares.owes
+        assert not limiter.shares.debts.any
         assert 0 < client.pttl(check.place) <= 62_000
         client.delete(check.place)
     client.lpush(check.place, "x")

@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from cache_ext.errors import ConfigurationError, StoreUnavailable
 from cache_ext.keys import KeySpace, bucket_of
 from cache_ext.limits.counting import Counts
+from cache_ext.limits.debts import Debts
 from cache_ext.limits.decision import Answer, Check, Decision, decide, width_of
 from cache_ext.limits.shares import Shares
 from cache_ext.settings import CacheSettings
@@ -95,15 +96,19 @@ class Limiter:
         if counts is not None:
             self._start()
             try:
-                if shares.owes:
-                    counts.require()
-                    shares.settle(check.place, CHUNK, counts.merge)
-                answer = self._trips.ask(check)
+                told = not shares.debts.any or self._settles(shares.debts, counts, check)
+                answer = self._trips.ask(check) if told else None
             except StoreUnavailable:
-                pass
-            else:
+                answer = None
+            if answer is not None:
                 return decide(answer, limit, window)
         return decide(shares.admit(check), limit, window, alone=True)
+
+    @staticmethod
+    def _settles(debts: Debts, counts: Counts, check: Check) -> bool:
+        """Tell Redis what was admitted without it; return whether it may be asked now."""
+        counts.require()
+        return debts.settle(check.place, CHUNK, counts.merge)
 
     def forget(self, subject: str, window: float = WINDOW) -> None:
         """Let the quota of *subject* be unused; without Redis nothing happens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from mmap import mmap
 
 from cache_ext.limits.decision import SLICES
@@ -71,15 +72,18 @@ class Line:
         until = self.figure_at + (SLICES + 1) * self.width / 1000
         return until if now < until else 0.0
 
-    def settle(self, now: float, told: int) -> None:
-        """Let it owe nothing, and go on from below what was admitted, for who still decides without Redis.
+    def settle(self, now: float, told: int, items: Sequence[tuple[int, int]]) -> None:
+        """Let it owe no more than came after what was told, and go on from below that without Redis.
 
         Args:
             now: seconds.
             told: units that Redis was told of, and that count still.
+            items: of the window, as it was then.
         """
         self.figure_at, self.left = now, max(0, self.left - told)
-        self.window.items = []
+        known = dict(items)
+        rest = [(number, units - known.get(number, 0)) for number, units in self.window.items]
+        self.window.items = [item for item in rest if item[1] > 0]
 
     def write(self) -> None:
         """Put it back as it is now."""

@@ -17,7 +17,7 @@ import os
 import secrets
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -25,9 +25,9 @@ from pathlib import Path
 from cache_ext.coherence.boots import boot_name
 from cache_ext.coherence.locks import free_lock, take_lock
 from cache_ext.coherence.private import open_private, private_folder
-from cache_ext.limits.counting import Debt
-from cache_ext.limits.decision import NEVER, SLICES, Answer, Check
-from cache_ext.limits.lines import FREE, LINE_BYTES, MARK_BYTES, Line, set_figure, touched
+from cache_ext.limits.debts import NOTHING, Debts
+from cache_ext.limits.decision import NEVER, Answer, Check
+from cache_ext.limits.lines import LINE_BYTES, MARK_BYTES, Line, set_figure, touched
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,12 @@ RETRY = 0.001
 REST = 1.0
 """Seconds for which nobody waits again after one waited in vain: its holder stands still."""
 FILE_NAME = "limits"
-_HEAD = struct.Struct("<16s16sdI")
-"""Whose boot the times are of, the secret of the marks, when one waited in vain (s), if anything is owed."""
+_HEAD = struct.Struct("<16s16sdId")
+"""Whose boot the times are of, the secret of the marks, when one waited in vain (s), what is owed, and until
+when somebody may be telling Redis of it (s)."""
 _HEAD_BYTES = 64
 _VAIN_AT, _OWES_AT = 32, 40
-_VAIN, _OWES = struct.Struct("<d"), struct.Struct("<I")
+_VAIN = struct.Struct("<d")
 _TABLE_BYTES = _HEAD_BYTES + LINES * LINE_BYTES
 _KNOWN_MARKS = 16_384
 
@@ -77,9 +78,11 @@ class Shares:
         with self._locked(OPENING):
             if self._table[:16] != boot:
                 self._table[:] = bytes(_TABLE_BYTES)
-                _HEAD.pack_into(self._table, 0, boot, secrets.token_bytes(16), 0.0, 0)
+                _HEAD.pack_into(self._table, 0, boot, secrets.token_bytes(16), 0.0, NOTHING, 0.0)
         self._key = self._table[16:32]
         self._mark = lru_cache(_KNOWN_MARKS)(self._marked)
+        places = range(_HEAD_BYTES, _TABLE_BYTES, LINE_BYTES)
+        self.debts = Debts(self._table, _OWES_AT, places, self._mark, self._locked, monotonic)
 
     def _open(self, folder: Path) -> mmap.mmap:
         """Return the file, mapped; all of it has its place on the disk, or writing to it would kill us."""
@@ -98,11 +101,6 @@ class Shares:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-
-    @property
-    def owes(self) -> bool:
-        """Whether Redis has to be told of anything that was admitted without it."""
-        return self._table[_OWES_AT] != 0
 
     def note(self, check: Check, answer: Answer) -> None:
         """Note what Redis told. Takes no lock: the worst of a race is a wrong figure."""
@@ -135,7 +133,7 @@ class Shares:
             if answer.ready == 0 and check.cost:
                 line.used_at = now
                 line.write()
-                _OWES.pack_into(self._table, _OWES_AT, 1)
+                self.debts.begin()
         frees, ready = answer.frees, answer.ready
         if until:
             over = int(until * 1000) + width
@@ -148,46 +146,6 @@ class Shares:
             frees + offset if frees else 0,
             ready + offset if ready > 0 else ready,
         )
-
-    def settle(self, place: str, most: int, tell: Callable[[Sequence[Debt]], None]) -> None:
-        """Have Redis told what was admitted without it; do nothing if nothing was.
-
-        Whoever else wants to ask Redis waits meanwhile: it does not count right before it was told.
-
-        Args:
-            place: of the subject that must be told of; of others it may be some.
-            most: of them.
-            tell: raises StoreUnavailable if it could not be done; then it has still to be.
-        """
-        with self._locked():
-            if not self.owes:
-                return
-            lines, complete = self._owing(place, most)
-            now = self._monotonic()
-            debts = [_debt(line, int(now * 1000)) for line in lines]
-            tell([debt for debt in debts if debt.admitted])
-            for line, debt in zip(lines, debts, strict=True):
-                line.settle(now, sum(units for _, units in debt.admitted))
-                line.write()
-            if complete:
-                _OWES.pack_into(self._table, _OWES_AT, 0)
-
-    def _owing(self, place: str, most: int) -> tuple[list[Line], bool]:
-        """Return lines that owe anything, and whether these are all; what is damaged is freed."""
-        first = self._mark(place)[1]
-        owing: list[Line] = []
-        for at in (*first, *range(_HEAD_BYTES, _TABLE_BYTES, LINE_BYTES)):
-            if not touched(self._table, at)[0] or any(line.at == at for line in owing[: len(first)]):
-                continue
-            line = Line(self._table, at)
-            if line.mark != self._mark(line.place)[0]:
-                line.begin(FREE, "", 0, 0)
-                line.write()
-                continue
-            if len(owing) >= most:
-                return owing, False
-            owing.append(line)
-        return owing, True
 
     def _line(self, check: Check) -> Line:
         """Return the line of the subject of *check*, a new one if it has none; for who holds the lock."""
@@ -224,11 +182,3 @@ class Shares:
         if rested and not held:
             _VAIN.pack_into(self._table, _VAIN_AT, now)
         return held
-
-
-def _debt(line: Line, now: int) -> Debt:
-    """Return what *line* owes, as late as it may have been."""
-    width = max(1, line.width)
-    horizon = (SLICES + 1) * width
-    ages = [(max(0, now - (number + 1) * width), units) for number, units in line.window.items]
-    return Debt(line.place, line.bucket, width, tuple(pair for pair in ages if pair[0] <= horizon))
