@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean service-packages all-packages bench-packages
+.PHONY: help run test check bench drill clean service-packages all-packages bench-packages
 
 # Gives the service SIGTERM should the shell that waits for it be killed.
 END_WITH_SHELL := $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
@@ -30,8 +30,11 @@ check: all-packages ## lint, formatting, types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-bench: bench-packages ## measure the engine beside its peers; a minute or two, on a quiet machine
-	@exec .venv/bin/python -m benchmarks.engine $(ARGS)
+bench: bench-packages ## measure all that is promised, beside peers; a quarter of an hour, on a quiet machine
+	@exec .venv/bin/python -m benchmarks $(ARGS)
+
+drill: bench-packages ## let Redis, the exchange, workers, disk and clocks fail under load; some minutes
+	@exec .venv/bin/python -m benchmarks.drill $(ARGS)
 
 clean: ## remove what tools left: build/ and caches; keeps .venv and instance/
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,25 +6,28 @@ round after round, ratios within each round. It takes two minutes, and the machi
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.door_load import Load, Turns, contest, ratios
-from benchmarks.door_servers import Servers
-from benchmarks.rows import MICRO, Row, as_table, in_words
-from benchmarks.stage import FULL, Stage, describe, is_busy
+from benchmarks.door_proxies import proxies
+from benchmarks.door_servers import Server, Servers
+from benchmarks.engine import main
+from benchmarks.rows import MICRO, Row, in_words
+from benchmarks.stage import Stage
 from tests.service import GunicornService
 
-BARE_LEAST, STACK_LEAST, KEY_MOST, SAME_MOST, TAIL_MOST = 1.0, 4.0, 1.15, 1.0, 5.0
-HIT, BARE, STACK, NOT_MODIFIED, HEAD = "hit", "bare Flask", "usual stack", "304", "HEAD"
-KEY, SESSION = "API key", "session"
+KEY_MOST, SAME_MOST, TAIL_MOST = 1.15, 1.0, 5.0
+HIT, NOT_MODIFIED, HEAD, KEY, SESSION = "hit", "304", "HEAD", "API key", "session"
+PEERS = {"bare Flask": 1.0, "stack of the usual extensions": 4.0, "raw WSGI": 0.0}
+"""What is asked beside each; the first word is its name in `door_peers`."""
+ROUNDS = 7
 PASSWORD = "correct horse battery"
 RATE = 1000.0
 """Requests a second of the open loop."""
@@ -33,68 +36,56 @@ TICKING = "1"
 _KEY = re.compile(r"shx_\S+")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured: rounds, seconds of each contestant's turn, connections."""
-
-    rounds: int
-    seconds: float
-    connections: int
-
-
-FULL_SIZES, TINY_SIZES = Sizes(7, 1.5, 64), Sizes(1, 0.2, 4)
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tiny", action="store_true", help="only see that everything runs")
-    sizes = TINY_SIZES if parser.parse_args().tiny else FULL_SIZES
-    busy = is_busy()
-    with Stage(FULL) as stage, tempfile.TemporaryDirectory() as folder, Servers(Path(folder)) as servers:
-        print(", ".join(f"{name} {value}" for name, value in describe(stage).items()), end="\n\n", flush=True)
-        rows = [*throughput(servers, stage.url, sizes), tail(servers, stage.url, sizes)]
-    print(as_table(rows).partition("\n\n")[0])
-    if busy:
-        print("\nOther programs were running when this began: compare with care, within this table only.")
-
-
-def throughput(servers: Servers, redis_url: str, sizes: Sizes) -> Iterator[Row]:
+def throughput(stage: Stage) -> Iterator[Row]:
     """A hit with limit check, metrics and all fields beside its peers, and other ways to ask for it."""
-    service, ours = servers.service(redis_url, CACHE_MARKET_PRICE_TTL="3600", TRUSTED_PROXIES="1")
-    ours.get()
-    _, headers, body = ours.get()
-    loads = [
-        Load(HIT, ours),
-        Load(BARE, servers.peer("bare", body, redis_url)),
-        Load(STACK, servers.peer("stack", body, redis_url)),
-        Load(NOT_MODIFIED, ours, 304, headers=(("If-None-Match", headers["ETag"]),)),
-        Load(HEAD, ours, method="HEAD"),
-        Load(KEY, ours, headers=(("X-API-Key", _make_key(service)),)),
-        Load(SESSION, ours, headers=(("Cookie", _log_in(service)),)),
-    ]
-    turns = contest(loads, sizes.rounds, sizes.seconds, sizes.connections)
+    sizes, rounds = stage.sizes, min(ROUNDS, stage.sizes.pace.rounds)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = stack.enter_context(Servers(folder))
+        service, ours = servers.service(stage.url, CACHE_MARKET_PRICE_TTL="3600", TRUSTED_PROXIES="1")
+        ours.get()
+        _, headers, body = ours.get()
+        found = stack.enter_context(proxies(folder, ours.port))
+        others = [Load(name, each) for name, each in found.items() if isinstance(each, Server)]
+        loads = [
+            Load(HIT, ours),
+            *(Load(name, servers.peer(name.split()[0], body, stage.url)) for name in PEERS),
+            Load(NOT_MODIFIED, ours, 304, headers=(("If-None-Match", headers["ETag"]),)),
+            Load(HEAD, ours, method="HEAD"),
+            Load(KEY, ours, headers=(("X-API-Key", _make_key(service)),)),
+            Load(SESSION, ours, headers=(("Cookie", _log_in(service)),)),
+            *others,
+        ]
+        turns = contest(loads, rounds, sizes.turn, sizes.connections)
     hit = turns[HIT]
-    for name, least in ((BARE, BARE_LEAST), (STACK, STACK_LEAST)):
-        found = ratios(hit.rates, turns[name].rates)
-        asked = f"≥ {least} x the requests a second of {name}"
-        yield _row(
-            f"{HIT}, {sizes.connections} connections", asked, hit, found, found[0] >= least, turns[name]
-        )
+    for name, least in PEERS.items():
+        ratio = ratios(hit.rates, turns[name].rates)
+        asked = f"≥ {least} x the requests a second of {name}" if least else ""
+        met = ratio[0] >= least if least else None
+        yield _row(f"{HIT}, beside {name}", asked, hit, ratio, met, turns[name])
     for name, most in ((KEY, KEY_MOST), (SESSION, KEY_MOST), (NOT_MODIFIED, SAME_MOST), (HEAD, SAME_MOST)):
-        found = ratios(turns[name].costs, hit.costs)
-        yield _row(name, f"≤ {most} x the CPU of a {HIT}", turns[name], found, found[0] <= most, hit)
+        ratio = ratios(turns[name].costs, hit.costs)
+        yield _row(name, f"≤ {most} x the CPU of a {HIT}", turns[name], ratio, ratio[0] <= most, hit)
+    for name, each in found.items():
+        if isinstance(each, str):
+            yield Row(f"{HIT}, CPU beside {name}", "", f"not run: {each}", "")
+        else:
+            ratio = ratios(hit.costs, turns[name].costs)
+            yield _row(f"{HIT}, CPU beside {name}", "", hit, ratio, None, turns[name])
 
 
-def tail(servers: Servers, redis_url: str, sizes: Sizes) -> Row:
+def tail(stage: Stage) -> Iterator[Row]:
     """Waiting times at a steady rate while the price expires and is made anew, from when each was due."""
-    _, ours = servers.service(redis_url, CACHE_MARKET_PRICE_TTL=TICKING, TRUSTED_PROXIES="1")
-    with Load(HIT, ours).connect(sizes.connections) as connected:
-        connected.pace(RATE, sizes.seconds)
-        waits = sorted(connected.pace(RATE, sizes.rounds * sizes.seconds))
+    sizes, seconds = stage.sizes, stage.sizes.turn * min(ROUNDS, stage.sizes.pace.rounds)
+    with ExitStack() as stack:
+        servers = stack.enter_context(Servers(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        _, ours = servers.service(stage.url, CACHE_MARKET_PRICE_TTL=TICKING, TRUSTED_PROXIES="1")
+        connected = stack.enter_context(Load(HIT, ours).connect(sizes.connections))
+        connected.pace(RATE, sizes.turn)
+        waits = sorted(connected.pace(RATE, seconds))
     middle, last = statistics.median(waits), waits[int(len(waits) * 0.99)]
-    return Row(
-        f"{RATE:.0f} requests a second, a price lasting {TICKING} s",
+    yield Row(
+        f"{RATE:.0f} requests a second, one worker, a price lasting {TICKING} s",
         f"p99 ≤ {TAIL_MOST} x the median",
         f"{last / middle:.1f} x: p99 {in_words(last)}, median {in_words(middle)}, {len(waits)} requests",
         "",
@@ -104,7 +95,7 @@ def tail(servers: Servers, redis_url: str, sizes: Sizes) -> Row:
 
 
 def _row(
-    what: str, asked: str, mine: Turns, found: tuple[float, float, float], met: bool, theirs: Turns
+    what: str, asked: str, mine: Turns, found: tuple[float, float, float], met: bool | None, theirs: Turns
 ) -> Row:
     middle, least, most = found
     got = f"{middle:.2f} x ({least:.2f} to {most:.2f}): {_words(mine)}"
@@ -141,5 +132,7 @@ def _log_in(service: GunicornService) -> str:
     return cookie.partition(";")[0]
 
 
+MEASUREMENTS = (throughput, tail)
+
 if __name__ == "__main__":
-    main()
+    main(MEASUREMENTS, str(__doc__), Path("build/door.json"))

@@ -1,12 +1,14 @@
-"""What the front door is measured beside, for gunicorn: a bare view, and the stack that one would assemble.
+"""What the front door is measured beside, for gunicorn: raw WSGI, a bare view, the stack one would assemble.
 
-Both answer with the bytes in the file ``DOOR_BODY``, at the path of a price.
+All answer with the bytes in the file ``DOOR_BODY``, at the path of a price.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import redis
 from flask import Flask, Response
@@ -27,6 +29,18 @@ ENOUGH = "100000000 per minute"
 
 def _body() -> bytes:
     return Path(os.environ["DOOR_BODY"]).read_bytes()
+
+
+def raw() -> WSGIApplication:
+    """Return an application without any framework that hands out ready bytes: the floor."""
+    body = _body()
+    headers = [("Content-Type", KIND), ("Content-Length", str(len(body)))]
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", headers)
+        return [body]
+
+    return app
 
 
 def bare() -> Flask:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import indicator_rows, invalidation_rows, limit_rows, model_rows, near_rows, shared_rows
-from benchmarks.rows import Row, as_data, as_table
+from benchmarks.rows import Row, as_data, as_table, drift
 from benchmarks.stage import FULL, TINY, Stage, describe, is_busy
 
 OUTPUT = Path("build/bench.json")
@@ -47,7 +47,9 @@ def main(
     parser.add_argument("--tiny", action="store_true", help="only see that everything runs")
     parser.add_argument("--only", default="", help="run measurements whose name contains this")
     parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--before", type=Path, help="what an earlier run wrote, to show what has changed")
     options = parser.parse_args()
+    before = json.loads(options.before.read_text())["rows"] if options.before else []
     warnings.simplefilter("ignore", DeprecationWarning)  # peers use what redis-py calls deprecated
     started, busy = time.monotonic(), is_busy()
     with Stage(TINY if options.tiny else FULL, options.server) as stage:
@@ -59,6 +61,8 @@ def main(
                 print(f"{measure.__module__}.{measure.__name__} ...", file=sys.stderr)
                 rows += measure(stage)
     print(as_table(rows))
+    if before:
+        print(f"\nBeside {options.before}:\n\n{drift(before, rows)}")
     machine |= {"load at the end": round(os.getloadavg()[0], 2), "seconds": round(time.monotonic() - started)}
     if busy:
         print("\nOther programs were running when this began: compare with care, within this table only.")

@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def main() -> None:
         print(", ".join(f"{name} {value}" for name, value in describe(stage).items()), end="\n\n", flush=True)
         service, _ = servers.service(stage.url, workers=WORKERS, CACHE_MARKET_PRICE_TTL=LASTING)
         key = key_of(service)
-        rows = [row for rate in RATES for row in _rows(rate, list(lags(service, key, rate, tries)))]
+        rows = [row for rate in RATES for row in _rows(rate, list(lags([service], key, rate, tries)))]
     print(as_table(rows).partition("\n\n")[0])
     if busy:
         print("\nOther programs were running when this began: compare with care, within this table only.")
@@ -81,11 +81,17 @@ def _told(seconds: float) -> str:
     return "none" if seconds <= LEAST else in_words(seconds)
 
 
-def lags(service: GunicornService, key: str, rate: int, tries: int) -> Iterator[tuple[float, float]]:
-    """Yield what `one_event` returns for each event."""
-    port = int(service.url.rpartition(":")[2])
+def lags(
+    services: Sequence[GunicornService], key: str, rate: int, tries: int
+) -> Iterator[tuple[float, float]]:
+    """Yield what `one_event` returns for each event, told to the first service, asked of all workers."""
+    port = int(services[0].url.rpartition(":")[2])
     with ExitStack() as stack:
-        lines = [stack.enter_context(connection(port, pid)) for pid in service.worker_pids()]
+        lines = [
+            stack.enter_context(connection(int(service.url.rpartition(":")[2]), pid))
+            for service in services
+            for pid in service.worker_pids()
+        ]
         teller = stack.enter_context(connection(port))
         stack.enter_context(load(port, rate))
         for _ in range(tries):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from benchmarks.racing import Times
 
@@ -25,6 +26,7 @@ class Row:
         peer: what others took, in words.
         met: whether what is asked was met; None where nothing is.
         figures: the same in numbers, for programs; each name says its unit.
+        refused: how many requests were answered 429, where it was over HTTP with the limits on.
     """
 
     what: str
@@ -33,19 +35,37 @@ class Row:
     peer: str
     met: bool | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    refused: int | None = None
 
 
 def as_table(rows: Sequence[Row]) -> str:
     """Return *rows* as a Markdown table."""
     mark = {True: "yes", False: "**no**", None: ""}
-    lines = [("what", "asked", "got", "met", "peer"), ("---",) * 5]
-    lines += [(row.what, row.asked, row.got, mark[row.met], row.peer) for row in rows]
+    lines = [("what", "asked", "got", "met", "429", "peer"), ("---",) * 6]
+    for row in rows:
+        refused = "" if row.refused is None else str(row.refused)
+        lines.append((row.what, row.asked, row.got, mark[row.met], refused, row.peer))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{LEGEND}"
 
 
 def as_data(rows: Iterable[Row]) -> list[dict[str, object]]:
     """Return *rows* as what JSON can say."""
     return [asdict(row) for row in rows]
+
+
+def drift(before: Iterable[Mapping[str, Any]], rows: Iterable[Row]) -> str:
+    """Return a table of the figures that both runs have, and how many times the former each now is.
+
+    Args:
+        before: the rows of an earlier run, as `as_data` gave them. Another machine may have made it.
+    """
+    former = {row["what"]: row["figures"] for row in before}
+    lines = [("what", "figure", "before", "now", "x"), ("---",) * 5]
+    for row in rows:
+        for name, now in row.figures.items():
+            if then := former.get(row.what, {}).get(name):
+                lines.append((row.what, name, f"{then:g}", f"{now:g}", f"{now / then:.2f}"))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def in_words(seconds: float) -> str:

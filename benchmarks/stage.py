@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ class Sizes:
         few, many: entries under one tag.
         tries: times that an invalidation is watched from another process.
         threads: that want one key at once.
+        seconds: of the longest load over HTTP; others take a part of it.
+        rate: of its requests, each second.
+        kept: keys that are weighed.
+        turn: seconds of a contestant's turn over HTTP.
+        connections: that press it.
     """
 
     pace: Pace
@@ -48,10 +53,16 @@ class Sizes:
     many: int = 1_000_000
     tries: int = 300
     threads: int = 8
+    seconds: float = 120.0
+    rate: float = 1000.0
+    kept: int = 20_000
+    turn: float = 1.5
+    connections: int = 64
 
 
 FULL = Sizes(Pace(rounds=15, turn=0.03))
-TINY = Sizes(Pace(rounds=2, turn=0.0005), batch=5, few=2, many=50, tries=3, threads=2)
+_LITTLE = Sizes(Pace(rounds=2, turn=0.0005), batch=5, few=2, many=50, tries=3, threads=2)
+TINY = replace(_LITTLE, seconds=2.0, rate=200.0, kept=1_000, turn=0.2, connections=4)
 """Enough to see that everything runs; the figures mean nothing."""
 
 
@@ -144,7 +155,7 @@ def describe(stage: Stage) -> dict[str, object]:
     server = stage.client.info("server")
     name = server.get("server_name", "redis")
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -159,7 +170,8 @@ def is_busy() -> bool:
     return os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """Return the processor's name."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
