@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 PATIENCE = 10.0
 """Seconds after which a request without an answer has failed."""
@@ -111,7 +111,7 @@ class OpenLoad:
         self._process.join()
         return found
 
-    def _await(self, what: str, patience: float | None = GIVE_UP):  # type: ignore[no-untyped-def]
+    def _await(self, what: str, patience: float | None = GIVE_UP) -> Any:
         if not self._pipe.poll(patience):
             raise TimeoutError(f"the load's process is not {what}")
         return self._pipe.recv()
@@ -142,7 +142,8 @@ class _Line:
     """A connection, and the request that it has under way.
 
     Args:
-        used: whether it has brought an answer before.
+        received: what has come of an answer so far.
+        asked, due: of its request, as `Reply` has them.
     """
 
     made: socket.socket

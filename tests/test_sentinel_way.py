@@ -11,6 +11,7 @@ import pytest
 
 from cache_ext import MISS, CachePolicy, TieredCache
 from cache_ext.errors import StoreUnavailable
+from cache_ext.transport.breaker import State
 from cache_ext.transport.sentinels import CONFIRMED
 from tests.caches import connected
 from tests.certificates import Certificates
@@ -132,6 +133,8 @@ def test_the_service(start_sentinels: Start, namespace: str, tmp_path: Path) -> 
     """Limits, sessions, events and all that admins ask go the same way."""
     rig = start_sentinels(password="secret")
     with opened(rig.url, namespace, tmp_path) as site:
+        breaker = site.services.cache.gateway.breaker
+        until(lambda: breaker.state is State.CLOSED, "Redis is there")
         told = {operation: response.status_code for operation, response in tour(site)}
     assert {name: status for name, status in told.items() if status >= 500} == {}
     with rig.primary.client() as client:

@@ -62,7 +62,6 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"machine": machine, "rows": rows}, indent=1, ensure_ascii=False)
     options.output.write_text(text + "\n")
-    sys.exit(0)
 
 
 def drills(faults: Iterable[Fault], sizes: Sizes) -> Iterator[tuple[Fault, Outcome | str]]:

@@ -27,7 +27,7 @@ EVENTS_AFTER = 5
 """So many invalidations pass between a snapshot and the failure after which it is restored."""
 STEP = 3600.0
 STOP_SECONDS = 60.0
-FORMAT = "FORMAT = 1\n"
+FORMAT, NEXT_FORMAT = "FORMAT = 1\n", "FORMAT = 7\n"
 FORMAT_FILE = Path("cache_ext/codec/entries.py")
 
 
@@ -224,7 +224,7 @@ def _next_version(folder: Path) -> Path:
         shutil.copy(ROOT / name, root / name)
     text = (root / FORMAT_FILE).read_text()
     assert text.count(FORMAT) == 1, f"the format version is not where it was: {FORMAT_FILE}"
-    (root / FORMAT_FILE).write_text(text.replace(FORMAT, "FORMAT = 2\n"))
+    (root / FORMAT_FILE).write_text(text.replace(FORMAT, NEXT_FORMAT))
     return root
 
 

@@ -78,12 +78,7 @@ def drill(fault: Fault, site: Site, sizes: Sizes) -> Outcome:
     judge = Judge(site.bots, site.truth, time.time() - time.monotonic())
     found = judge.judge(replies, (began, max(ended, began + sizes.during)), changes, killed)
     troubled = [each.ended for each in (*found.failed, *found.slow) if each.due > ended]
-    return Outcome(
-        fault.name,
-        found,
-        max(healthy, *troubled, ended) - ended if troubled else healthy - ended,
-        len(refused),
-    )
+    return Outcome(fault.name, found, max([healthy, *troubled]) - ended, len(refused))
 
 
 def until_healthy(services: list[GunicornService]) -> float:
