@@ -16,6 +16,7 @@ from cache_ext.errors import StoreUnavailable
 from cache_ext.limits import shares as module
 from cache_ext.limits.counting import Debt
 from cache_ext.limits.limiter import Limiter
+from cache_ext.limits.shares import Shares
 from tests.caches import PATIENCE, all_at_once, begin, connected, stop_before
 from tests.limits_stage import EPOCH, Hand, Log, limiter_on
 from tests.servers import RunningServer
@@ -258,6 +259,30 @@ def test_a_redis_that_hangs_while_it_is_told_holds_up_nobody_else(
     (debt,) = told
     assert [units for _, units in debt.admitted] == [1]
     assert two.shares.admit(check).left == LIMIT - 3
+
+
+def test_who_tells_redis_slowly_is_not_taken_for_dead(
+    make_cache: Callable[..., TieredCache], redis_url: str, tmp_path: Path
+) -> None:
+    """While his budget lasts nobody tells the same again, which would count twice; then somebody does."""
+    skipped, told = [0.0], []
+
+    def opened() -> Shares:
+        return Shares(tmp_path, lambda: time.monotonic() + skipped[0], time.time, budget=5.0)
+
+    one, two = opened(), opened()
+    check = limiter_on(make_cache(redis_url), None, tmp_path)._check("account:1", LIMIT, 1, 60.0)
+    one.admit(check)
+
+    def slowly(debts: Sequence[Debt]) -> None:
+        skipped[0] += 4.0
+        assert not two.debts.settle(check.place, 10, told.extend)
+        skipped[0] += 7.0
+        assert two.debts.settle(check.place, 10, told.extend)
+
+    assert one.debts.settle(check.place, 10, slowly)
+    assert len(told) == 1
+    assert not one.debts.any
 
 
 HOLDER = """

@@ -13,7 +13,7 @@ from cache_ext.limits.decision import SLICES
 from cache_ext.limits.lines import FREE, Line, touched
 
 TELLING = 1.0
-"""Seconds after which one who tells Redis counts as killed: he is bounded by his budget, far less."""
+"""Seconds after which one who tells Redis counts as killed, at least."""
 LET_TELL = 0.02
 """Seconds that others wait for him; then they go on as if Redis were away, as it may be, since he hangs."""
 RETRY = 0.001
@@ -32,6 +32,7 @@ class Debts:
         mark: returns a subject's mark and where its lines may begin.
         locked: holds the table.
         monotonic: the clock that the processes share, seconds.
+        budget: seconds within which telling is over, done or not.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Debts:
         mark: Callable[[str], tuple[bytes, tuple[int, ...]]],
         locked: Callable[[], AbstractContextManager[None]],
         monotonic: Callable[[], float],
+        budget: float,
     ) -> None:
+        self._telling = max(TELLING, 2 * budget)
         self._table, self._at, self._until_at = table, at, at + _STATE.size
         self._places = places
         self._mark = mark
@@ -70,7 +73,7 @@ class Debts:
             tell: raises StoreUnavailable if it could not be done; then it has still to be.
         """
         deadline = self._monotonic() + LET_TELL
-        while not self._may_tell():
+        while not (turn := self._take_turn()):
             if not self.any:
                 return True
             if self._monotonic() >= deadline:
@@ -89,18 +92,22 @@ class Debts:
                 if self._table[self._at] == TOLD:
                     _STATE.pack_into(self._table, self._at, NOTHING)
         finally:
-            _UNTIL.pack_into(self._table, self._until_at, 0.0)
+            if self._turn() == turn:
+                _UNTIL.pack_into(self._table, self._until_at, 0.0)
         return True
 
-    def _may_tell(self) -> bool:
-        """Tell whether there is something to tell and nobody does; the caller is the one who does then."""
+    def _take_turn(self) -> float:
+        """Return until when nobody but the caller tells; 0 if somebody does, or there is nothing to tell."""
         with self._locked():
             now = self._monotonic()
-            (until,) = _UNTIL.unpack_from(self._table, self._until_at)
-            free = self.any and not now < until <= now + TELLING
-            if free:
-                _UNTIL.pack_into(self._table, self._until_at, now + TELLING)
-            return free
+            if not self.any or now < self._turn() <= now + self._telling:
+                return 0.0
+            _UNTIL.pack_into(self._table, self._until_at, now + self._telling)
+            return now + self._telling
+
+    def _turn(self) -> float:
+        until: float = _UNTIL.unpack_from(self._table, self._until_at)[0]
+        return until
 
     def _settle(self, told: Line, debt: Debt, now: float) -> None:
         """Let the line that was *told* of owe only what came meanwhile."""

@@ -129,7 +129,7 @@ class Limiter:
                 if self._shares is None:
                     clock = self._clock or time.time
                     folder = None if self._gateway is None else self._settings.meeting_place
-                    self._shares = Shares(folder, self._monotonic, clock)
+                    self._shares = Shares(folder, self._monotonic, clock, self._settings.op_timeout)
         return self._shares
 
     def _ask(self, counts: Counts, checks: Sequence[Check]) -> Sequence[Answer]:

@@ -60,10 +60,11 @@ class Shares:
             alone.
         monotonic: the clock that the processes share, seconds.
         clock: Unix time, seconds; only what clients are told depends on it.
+        budget: seconds that one may spend on telling Redis.
     """
 
     def __init__(
-        self, folder: Path | None, monotonic: Callable[[], float], clock: Callable[[], float]
+        self, folder: Path | None, monotonic: Callable[[], float], clock: Callable[[], float], budget: float
     ) -> None:
         self._monotonic = monotonic
         self._clock = clock
@@ -82,7 +83,7 @@ class Shares:
         self._key = self._table[16:32]
         self._mark = lru_cache(_KNOWN_MARKS)(self._marked)
         places = range(_HEAD_BYTES, _TABLE_BYTES, LINE_BYTES)
-        self.debts = Debts(self._table, _OWES_AT, places, self._mark, self._locked, monotonic)
+        self.debts = Debts(self._table, _OWES_AT, places, self._mark, self._locked, monotonic, budget)
 
     def _open(self, folder: Path) -> mmap.mmap:
         """Return the file, mapped; all of it has its place on the disk, or writing to it would kill us."""
