@@ -16,8 +16,8 @@ from benchmarks.door_servers import Servers
 from benchmarks.felt import LASTING, key_of, lags
 from benchmarks.many_pairs import LISTED
 from benchmarks.market_site import WORKERS, market_site, port_of
-from benchmarks.open_load import OpenLoad, percentile
-from benchmarks.rows import Row, in_words
+from benchmarks.open_load import OpenLoad
+from benchmarks.rows import Row, in_words, percentile
 from benchmarks.served_rows import refused
 from benchmarks.stage import Stage, wait_for
 from tests.servers import RunningServer

@@ -21,7 +21,7 @@ TICK = 1.0
 """Seconds that the price lasts."""
 SHARE = 0.1
 """Of the longest load's time: so many ends there are."""
-PRESS = 0.5
+LEAST_LIVES = 2
 BATCH = 100
 BATCH_LEAST, BATCH_WANTED = 8.5, 20.0
 ROUNDS = 15
@@ -33,7 +33,7 @@ def one_key(stage: Stage) -> Iterator[Row]:
     stage.client.flushall()
     with market_site(stage.url, model=False, CACHE_MARKET_PRICE_TTL=str(TICK)) as service:
         service.get(f"/api/market/price/{PAIR}")
-        seconds = stage.sizes.seconds * SHARE
+        seconds = max(LEAST_LIVES * TICK, stage.sizes.seconds * SHARE)
         before, _ = loads(service)["price"]
         bots = Bots((PAIR,), mix=(("price", 1.0),))
         with OpenLoad(port_of(service), bots, stage.sizes.rate, seconds, connections=CLIENTS) as load:

@@ -10,33 +10,20 @@ from pathlib import Path
 
 from benchmarks.door_servers import Server
 from benchmarks.stage import wait_for
-from tests.nginx import program_of_nginx
+from tests.nginx import AROUND, program_of_nginx
 from tests.processes import free_port, processes, spawn, terminate
 from tests.servers import ServerAbsent
 from tests.varnish import Varnish
 
 NGINX = """
-daemon off;
-master_process off;
-pid {folder}/pid;
-error_log stderr warn;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    proxy_cache_path {folder}/cache keys_zone=door:1m;
-    keepalive_requests 1000000;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://127.0.0.1:{origin};
-            proxy_cache door;
-            add_header X-Proxy $upstream_cache_status;
-        }}
+proxy_cache_path {folder}/cache keys_zone=door:1m;
+keepalive_requests 1000000;
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://127.0.0.1:{origin};
+        proxy_cache door;
+        add_header X-Proxy $upstream_cache_status;
     }}
 }}
 """
@@ -59,7 +46,8 @@ def proxies(folder: Path, origin: int) -> Iterator[dict[str, Server | str]]:
 def _nginx(folder: Path, origin: int) -> Iterator[Server]:
     own, port = folder / "nginx", free_port()
     own.mkdir()
-    (own / "nginx.conf").write_text(NGINX.format(folder=own, port=port, origin=origin))
+    (own / "nginx.conf").write_text(AROUND.format(folder=own))
+    (own / "shivx.conf").write_text(NGINX.format(folder=own, port=port, origin=origin))
     command = [program_of_nginx(), "-p", str(own), "-c", str(own / "nginx.conf"), "-e", "stderr"]
     process = spawn(command, own / "log", on_parent_death=signal.SIGTERM)
     try:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import indicator_rows, invalidation_rows, limit_rows, model_rows, near_rows, shared_rows
-from benchmarks.rows import Row, as_data, as_table, drift
+from benchmarks.rows import HEADING, LEGEND, Row, as_data, as_line, drift
 from benchmarks.stage import FULL, TINY, Stage, describe, is_busy
 
 OUTPUT = Path("build/bench.json")
@@ -55,12 +55,15 @@ def main(
     with Stage(TINY if options.tiny else FULL, options.server) as stage:
         machine = describe(stage)
         print(", ".join(f"{name} {value}" for name, value in machine.items()), end="\n\n", flush=True)
+        print(HEADING, flush=True)
         rows: list[Row] = []
         for measure in measurements:
             if options.only in f"{measure.__module__}.{measure.__name__}":
                 print(f"{measure.__module__}.{measure.__name__} ...", file=sys.stderr)
-                rows += measure(stage)
-    print(as_table(rows))
+                for row in measure(stage):
+                    print(as_line(row), flush=True)
+                    rows.append(row)
+    print(f"\n{LEGEND}")
     if before:
         print(f"\nBeside {options.before}:\n\n{drift(before, rows)}")
     machine |= {"load at the end": round(os.getloadavg()[0], 2), "seconds": round(time.monotonic() - started)}

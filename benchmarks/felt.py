@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.door_client import Connections
 from benchmarks.door_servers import Servers
-from benchmarks.rows import Row, as_table, in_words
+from benchmarks.rows import Row, as_table, in_words, percentile
 from benchmarks.stage import FULL, Stage, describe, is_busy
 from tests.service import GunicornService
 
@@ -58,7 +58,7 @@ def main() -> None:
         service, _ = servers.service(stage.url, workers=WORKERS, CACHE_MARKET_PRICE_TTL=LASTING)
         key = key_of(service)
         rows = [row for rate in RATES for row in _rows(rate, list(lags([service], key, rate, tries)))]
-    print(as_table(rows).partition("\n\n")[0])
+    print(as_table(rows))
     if busy:
         print("\nOther programs were running when this began: compare with care, within this table only.")
 
@@ -66,8 +66,7 @@ def main() -> None:
 def _rows(rate: int, found: list[tuple[float, float]]) -> Iterator[Row]:
     load = f"at {rate} requests a second" if rate else "at rest"
     for since, each in zip(("posted", "the answer to it"), zip(*found, strict=True), strict=True):
-        ordered = sorted(each)
-        middle, last = statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+        middle, last = statistics.median(each), percentile(each, 0.99)
         yield Row(
             f"event over HTTP, gone from both workers, {load}, since {since}",
             f"≤ {in_words(LIMIT)} (p99)",

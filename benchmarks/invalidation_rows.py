@@ -12,7 +12,7 @@ from typing import IO
 
 from benchmarks.peers import Peers, installed
 from benchmarks.racing import Pace, Statement, race
-from benchmarks.rows import Row, in_words, micros
+from benchmarks.rows import Row, in_words, micros, percentile
 from benchmarks.samples import TTL
 from benchmarks.stage import Stage
 from cache_ext import MISS, Fate, TieredCache
@@ -116,8 +116,8 @@ def event(stage: Stage) -> Iterator[Row]:
 def _row(
     name: str, stage: Stage, mode: str, tell: Callable[[], float], limit: float | None = None, peers: str = ""
 ) -> Row:
-    lags = sorted(_lags(stage, mode, tell))
-    middle, last = statistics.median(lags), lags[min(len(lags) - 1, int(len(lags) * 0.99))]
+    lags = list(_lags(stage, mode, tell))
+    middle, last = statistics.median(lags), percentile(lags, 0.99)
     return Row(
         name,
         "" if limit is None else f"≤ {in_words(limit)} (p99)",

@@ -31,10 +31,15 @@ def market_site(
     service = GunicornService(workers=workers, env={"SHIVX_LIMIT_ANONYMOUS": None, **common, **env}, app=app)
     with service:
         if model:
-            done = service.run("flask", "--app", app, "ml", "train", "direction")
-            if done.returncode:
-                sys.exit(done.stderr)
+            trained(service, app)
         yield service
+
+
+def trained(service: GunicornService, app: str = PLAIN) -> None:
+    """Have a model trained, for predictions."""
+    done = service.run("flask", "--app", app, "ml", "train", "direction")
+    if done.returncode:
+        sys.exit(done.stderr)
 
 
 def port_of(service: GunicornService) -> int:

@@ -10,8 +10,8 @@ from benchmarks.course import Bots
 from benchmarks.door_servers import Server
 from benchmarks.many_pairs import TWINS
 from benchmarks.market_site import market_site, origin_calls, port_of
-from benchmarks.open_load import OpenLoad, percentile
-from benchmarks.rows import Row, in_words
+from benchmarks.open_load import OpenLoad
+from benchmarks.rows import Row, in_words, percentile
 from benchmarks.served_rows import refused
 from benchmarks.stage import Stage
 

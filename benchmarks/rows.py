@@ -38,14 +38,19 @@ class Row:
     refused: int | None = None
 
 
-def as_table(rows: Sequence[Row]) -> str:
+HEADING = "| what | asked | got | met | 429 | peer |\n| --- | --- | --- | --- | --- | --- |"
+_MARKS = {True: "yes", False: "**no**", None: ""}
+
+
+def as_line(row: Row) -> str:
+    """Return *row* as a line of a Markdown table that begins with `HEADING`."""
+    refused = "" if row.refused is None else str(row.refused)
+    return f"| {' | '.join((row.what, row.asked, row.got, _MARKS[row.met], refused, row.peer))} |"
+
+
+def as_table(rows: Iterable[Row]) -> str:
     """Return *rows* as a Markdown table."""
-    mark = {True: "yes", False: "**no**", None: ""}
-    lines = [("what", "asked", "got", "met", "429", "peer"), ("---",) * 6]
-    for row in rows:
-        refused = "" if row.refused is None else str(row.refused)
-        lines.append((row.what, row.asked, row.got, mark[row.met], refused, row.peer))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{LEGEND}"
+    return "\n".join([HEADING, *map(as_line, rows)])
 
 
 def as_data(rows: Iterable[Row]) -> list[dict[str, object]]:
@@ -86,3 +91,9 @@ def named(times: Times, names: Iterable[str]) -> str:
 def micros(times: Times) -> dict[str, float]:
     """Return the medians for programs, µs."""
     return {f"{name}, µs": round(times.median(name) * MICRO, 3) for name in times.rounds}
+
+
+def percentile(waits: Sequence[float], share: float) -> float:
+    """Return the wait that *share* of *waits* do not exceed, by the nearest rank."""
+    ordered = sorted(waits)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -42,7 +42,7 @@ class Sizes:
         threads: that want one key at once.
         seconds: of the longest load over HTTP; others take a part of it.
         rate: of its requests, each second.
-        kept: keys that are weighed.
+        kept: keys that are weighed; as many as L1 has room for.
         turn: seconds of a contestant's turn over HTTP.
         connections: that press it.
     """
@@ -55,7 +55,7 @@ class Sizes:
     threads: int = 8
     seconds: float = 120.0
     rate: float = 1000.0
-    kept: int = 20_000
+    kept: int = 10_000
     turn: float = 1.5
     connections: int = 64
 

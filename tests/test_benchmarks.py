@@ -99,7 +99,7 @@ def test_every_row_runs(tmp_path, program, measured):
         (row, *_) = [row for row in written["rows"] if row["what"].startswith(what)]
         assert f"| {row['what']} | {row['asked']} | {row['got']} |" in printed
         assert (row["met"] is None) == (row["asked"] == "")
-        assert all(figure >= 0 for figure in row["figures"].values())
+        assert all(figure > 0 for figure in row["figures"].values())
         assert not row["got"].startswith("not run"), row
     assert {"cpu", "cores", "python", "server", "load at the start"} <= written["machine"].keys()
     assert isinstance(written["busy"], bool)

@@ -14,7 +14,7 @@ from benchmarks.course import Bots
 from benchmarks.drill.faults import FAULTS
 from benchmarks.drill.judging import Change, Judge
 from benchmarks.drill.truth import Simulated
-from benchmarks.open_load import Reply
+from benchmarks.open_lines import Reply
 from shivx.providers.simulated import SimulatedExchange
 
 pytestmark = pytest.mark.service

@@ -169,6 +169,7 @@ def _rolled_out(site: Site) -> Block:
     """End each instance in turn, and start it again from a program that stores in another format."""
     root = _next_version(site.folder)
     assert site.proxy is not None
+    assert site.again is not None
     for number, name in enumerate(("one", "two", "three")):
         site.services[number].stop()
         site.services[number] = site.again(number, root)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from benchmarks.course import Bots
 from benchmarks.drill.truth import Fact, Truth, read, unix_ms
-from benchmarks.open_load import Reply, percentile
+from benchmarks.open_lines import Reply
+from benchmarks.rows import percentile
 
 LIFE = {"price": 5.0, "orderbook": 10.0}
 """Seconds that such a fact may be served unmarked, the default settings."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
 import tempfile
@@ -11,10 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.course import Bots
+from benchmarks.course import MIX, Bots
 from benchmarks.drill.judging import Change
 from benchmarks.drill.truth import Loopback, Simulated, Truth
+from benchmarks.felt import key_of
 from benchmarks.many_pairs import LISTED
+from benchmarks.market_site import port_of, trained
 from cache_ext.testing import FaultProxy
 from tests.exchange_server import ExchangeServer
 from tests.fault_stage import SteppableServer
@@ -29,14 +30,8 @@ WORKERS, FLEET = 4, (2, 1, 1)
 PAIRS = LISTED[:10]
 ABROAD = ("BTC-USDC", "ETH-USDC", "SOL-USDC")
 """Pairs of the loopback exchange, which is metered as the real one is."""
-MIX = (("price", 50.0), ("orderbook", 15.0), ("candles", 10.0), ("indicators", 15.0), ("prediction", 10.0))
-MIX_ABROAD = MIX[:3]
-TELLER = "teller"
-_KEY = re.compile(r"shx_\S+")
-
-
-def _alone(number: int, root: Path) -> GunicornService:
-    raise NotImplementedError("only a fleet is rolled out")
+MIX_ABROAD = tuple(MIX.items())[:3]
+"""The loopback exchange has no models."""
 
 
 @dataclass
@@ -66,7 +61,7 @@ class Site:
     disk: SmallDisk | None = None
     proxy: HAProxy | None = None
     folder: Path = field(default_factory=Path)
-    again: Callable[[int, Path], GunicornService] = _alone
+    again: Callable[[int, Path], GunicornService] | None = None
     changes: list[Change] = field(default_factory=list)
     """Events that were told."""
 
@@ -166,7 +161,7 @@ def fleet() -> Iterator[Site]:
             services[-1].start()
             trained(services[-1])
         proxy = stack.enter_context(HAProxy([each.address for each in services]))
-        bots = Bots(PAIRS, mix=MIX)
+        bots = Bots(PAIRS)
         site = Site(proxy.port, services, key_of(services[0]), bots, Simulated(), redis=redis, proxy=proxy)
         site.folder, site.again = folder, again
         yield site
@@ -197,7 +192,7 @@ def served(redis_url: str, *, model: bool = True, **settings: str) -> Iterator[S
         service = stack.enter_context(instance(redis_url, folder, WORKERS, **settings))
         if model:
             trained(service)
-        yield Site(port_of(service), [service], key_of(service), Bots(PAIRS, mix=MIX), Simulated())
+        yield Site(port_of(service), [service], key_of(service), Bots(PAIRS), Simulated())
 
 
 def instance(
@@ -223,27 +218,6 @@ def instance(
         **{f"SHIVX_{name}": value for name, value in settings.items()},
     }
     return GunicornService(workers=workers, env=variables, folder=folder, bind=bind, root=root)
-
-
-def trained(service: GunicornService) -> None:
-    """Have a model trained, for predictions."""
-    done = service.run("flask", "--app", "wsgi", "ml", "train", "direction")
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-
-
-def key_of(service: GunicornService) -> str:
-    """Make an account that may tell of events; return a key of it."""
-    service.run("flask", "--app", "wsgi", "accounts", "create", TELLER, "--tier", "service")
-    made = service.run("flask", "--app", "wsgi", "accounts", "keys", "create", TELLER)
-    if (key := _KEY.search(made.stdout)) is None:
-        raise RuntimeError(made.stderr)
-    return key[0]
-
-
-def port_of(service: GunicornService) -> int:
-    """Return the port that it listens on."""
-    return int(service.address.rpartition(":")[2])
 
 
 def _server(stack: ExitStack) -> RunningServer:
